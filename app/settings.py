@@ -1,0 +1,58 @@
+"""The few environment variables there are. Everything else is in the job's specification."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """`GOGOOKU3_*`, read once where a process starts and handed down from there."""
+
+    model_config = SettingsConfigDict(env_prefix="GOGOOKU3_", extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path(".gogooku3"))
+    """Folder of everything the server keeps: pg/, valkey/, caches/, artifacts/, logs/."""
+    database_url: str | None = None
+    """postgresql+psycopg://...; unset = the embedded PostgreSQL under the home."""
+    redis_url: str | None = None
+    """redis://... or unix://...; unset = the embedded Valkey under the home."""
+    lease_s: float = Field(default=60.0, ge=2.0, le=3600.0)
+    """A worker that has not renewed its lease for this long has lost the job."""
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith("postgresql+psycopg://"):
+            raise ValueError("must start with postgresql+psycopg://")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return url
+
+    @cached_property
+    def caches(self) -> Path:
+        """Folder of the datasets, `NAME.arrow`."""
+        return self.home / "caches"
+
+    @cached_property
+    def artifacts(self) -> Path:
+        """Folder of what jobs leave behind, one folder per job."""
+        return self.home / "artifacts"
+
+    @cached_property
+    def logs(self) -> Path:
+        """Folder of the processes' own logs."""
+        return self.home / "logs"

@@ -1,0 +1,89 @@
+"""The one definition of a training job: validation, OpenAPI, storage, CLI and trainer read it.
+
+No torch below this line, and nothing here imports anything else of the project but its errors.
+"""
+
+from gogooku3.config.base import ConfigModel
+from gogooku3.config.data import DataConfig, DateSplit
+from gogooku3.config.job import DatasetName, JobSpec, LimitsConfig, ResourcesConfig
+from gogooku3.config.loss import (
+    HuberConfig,
+    IcConfig,
+    ListNetConfig,
+    LossConfig,
+    LossTerm,
+    MseConfig,
+    SoftSpearmanConfig,
+)
+from gogooku3.config.model import (
+    AtftGatFanConfig,
+    EncoderConfig,
+    FanConfig,
+    GatConfig,
+    GraphConfig,
+    HeadConfig,
+    LinearConfig,
+    ModelConfig,
+    ReversalConfig,
+    SelectionConfig,
+)
+from gogooku3.config.optimizer import (
+    AdaBeliefConfig,
+    AdamWConfig,
+    ConstantConfig,
+    CosineRestartsConfig,
+    OptimizerConfig,
+    SchedulerConfig,
+    WarmupCosineConfig,
+)
+from gogooku3.config.problems import Problem, check, pointer
+from gogooku3.config.sources import Source, config_sources
+from gogooku3.config.train import (
+    BatchConfig,
+    EarlyStoppingConfig,
+    EvaluationConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "AdaBeliefConfig",
+    "AdamWConfig",
+    "AtftGatFanConfig",
+    "BatchConfig",
+    "ConfigModel",
+    "ConstantConfig",
+    "CosineRestartsConfig",
+    "DataConfig",
+    "DatasetName",
+    "DateSplit",
+    "EarlyStoppingConfig",
+    "EncoderConfig",
+    "EvaluationConfig",
+    "FanConfig",
+    "GatConfig",
+    "GraphConfig",
+    "HeadConfig",
+    "HuberConfig",
+    "IcConfig",
+    "JobSpec",
+    "LimitsConfig",
+    "LinearConfig",
+    "ListNetConfig",
+    "LossConfig",
+    "LossTerm",
+    "ModelConfig",
+    "MseConfig",
+    "OptimizerConfig",
+    "Problem",
+    "ResourcesConfig",
+    "ReversalConfig",
+    "SchedulerConfig",
+    "SelectionConfig",
+    "SoftSpearmanConfig",
+    "Source",
+    "TrainConfig",
+    "WarmupCosineConfig",
+    "check",
+    "config_sources",
+    "pointer",
+]

@@ -1,0 +1,53 @@
+"""JobSpec: what a client posts to `/v1/jobs`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints
+
+from gogooku3.config.base import ConfigModel
+from gogooku3.config.train import TrainConfig
+
+DatasetName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", strip_whitespace=True)
+]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+LabelValue = Annotated[str, StringConstraints(max_length=256)]
+
+
+class ResourcesConfig(ConfigModel):
+    """What the job asks of the worker."""
+
+    gpus: int = Field(default=0, ge=0, le=1)
+    """1 = use the worker's GPU; a worker without one trains on the CPU and says so in a warning."""
+    cpu_threads: int = Field(default=2, ge=1, le=256)
+    """Threads of every arithmetic library in the trainer, set before it starts."""
+
+
+class LimitsConfig(ConfigModel):
+    """When the server gives up on the job."""
+
+    max_attempts: int = Field(default=3, ge=1, le=100)
+    """Runs the job may use up when its worker or trainer is lost."""
+    timeout_s: int | None = Field(default=None, ge=1, le=30 * 86_400)
+    """Wall-clock limit of one attempt; null = none."""
+
+
+class JobSpec(ConfigModel):
+    """A training job as a client asks for it."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    dataset: DatasetName
+    """Name of a dataset: a cache under the server's home, made by `gogooku3 data`."""
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=64)
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Higher runs earlier; equal priorities run in order of submission."""
+    note: str | None = Field(default=None, max_length=10_000)
+    config: TrainConfig
+    resources: ResourcesConfig = ResourcesConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    def with_config(self, config: TrainConfig) -> Self:
+        """The same job with another training configuration."""
+        return self.model_copy(update={"config": config})

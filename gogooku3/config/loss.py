@@ -1,0 +1,89 @@
+"""The loss: a weighted sum of terms per horizon, each computed per day under the day's mask."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from gogooku3.config.base import ConfigModel
+
+Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
+
+
+class HuberConfig(ConfigModel):
+    """Huber loss between score and target."""
+
+    kind: Literal["huber"] = "huber"
+    weight: Weight = 1.0
+    delta: float = Field(default=1.0, gt=0.0)
+    """Where the square turns into a straight line, in units of the target."""
+
+
+class MseConfig(ConfigModel):
+    """Mean squared error between score and target."""
+
+    kind: Literal["mse"] = "mse"
+    weight: Weight = 1.0
+
+
+class IcConfig(ConfigModel):
+    """1 - Pearson correlation of score and target over the day's stocks."""
+
+    kind: Literal["ic"] = "ic"
+    weight: Weight = 1.0
+
+
+class SoftSpearmanConfig(ConfigModel):
+    """1 - Spearman correlation with soft ranks of the scores."""
+
+    kind: Literal["soft_spearman"] = "soft_spearman"
+    weight: Weight = 1.0
+    temperature: float = Field(default=0.05, gt=0.0, le=10.0)
+    """Width of the soft comparison, relative to the standard deviation of the day's scores."""
+    bins: int = Field(default=512, ge=16, le=8192)
+    """Points of the grid on which the scores' distribution is held."""
+
+
+class ListNetConfig(ConfigModel):
+    """Cross-entropy between the top-one distributions of target and score (Cao et al. 2007)."""
+
+    kind: Literal["listnet"] = "listnet"
+    weight: Weight = 1.0
+    temperature: float = Field(default=1.0, gt=0.0)
+    """Softmax temperature of the target's distribution."""
+
+
+LossTerm = Annotated[
+    HuberConfig | MseConfig | IcConfig | SoftSpearmanConfig | ListNetConfig,
+    Field(discriminator="kind"),
+]
+
+
+class LossConfig(ConfigModel):
+    """The training objective: sum over terms and horizons of weight x value."""
+
+    terms: tuple[LossTerm, ...] = Field(
+        default=(HuberConfig(weight=0.1), IcConfig(), SoftSpearmanConfig(weight=0.5)),
+        min_length=1,
+        max_length=16,
+    )
+    horizon_weights: dict[str, Weight] | None = None
+    """Weight per horizon, also of `valid/rank_ic` and the like; null = 1 for each horizon."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> LossConfig:
+        kinds = [term.kind for term in self.terms]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise PydanticCustomError(
+                    "loss_term_repeat",
+                    "loss term {kind} is given twice",
+                    {"kind": kind, "field": "terms"},
+                )
+        if not any(term.weight > 0 for term in self.terms):
+            raise PydanticCustomError(
+                "loss_without_weight", "every loss term has weight 0", {"field": "terms"}
+            )
+        return self

@@ -1,0 +1,81 @@
+"""Optimisers and learning-rate schedules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from gogooku3.config.base import ConfigModel
+from gogooku3.config.tagged import kind_or
+
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class OptimizerBase(ConfigModel):
+    """What every optimiser has."""
+
+    lr: float = Field(default=1e-3, gt=0.0, le=10.0)
+    """Highest learning rate; the schedule multiplies it."""
+    weight_decay: float = Field(default=0.01, ge=0.0, le=10.0)
+    """Decoupled weight decay, on weight matrices only (not on biases, norms or temperatures)."""
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    clip_norm: float | None = Field(default=1.0, gt=0.0)
+    """Gradients are scaled down to this norm; null = not clipped."""
+
+
+class AdamWConfig(OptimizerBase):
+    """AdamW (Loshchilov and Hutter, 2019), torch's fused step."""
+
+    kind: Literal["adamw"] = "adamw"
+    eps: float = Field(default=1e-8, gt=0.0)
+
+
+class AdaBeliefConfig(OptimizerBase):
+    """AdaBelief (Zhuang et al., NeurIPS 2020), the authors' package."""
+
+    kind: Literal["adabelief"] = "adabelief"
+    eps: float = Field(default=1e-16, gt=0.0)
+    rectify: bool = True
+    """Rectify the early steps' variance, as RAdam does."""
+
+
+OptimizerConfig = Annotated[
+    Annotated[AdamWConfig, Tag("adamw")] | Annotated[AdaBeliefConfig, Tag("adabelief")],
+    Discriminator(kind_or("adamw")),
+]
+
+
+class ConstantConfig(ConfigModel):
+    """The same learning rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class WarmupCosineConfig(ConfigModel):
+    """Linear warm-up, then one cosine down to `eta_min` at the last epoch."""
+
+    kind: Literal["warmup_cosine"] = "warmup_cosine"
+    warmup_epochs: float = Field(default=0.5, ge=0.0)
+    eta_min: float = Field(default=0.0, ge=0.0)
+    """Lowest learning rate."""
+
+
+class CosineRestartsConfig(ConfigModel):
+    """Cosine annealing with warm restarts (Loshchilov and Hutter, 2017), stepped per batch."""
+
+    kind: Literal["cosine_restarts"] = "cosine_restarts"
+    t_0: int = Field(default=3, ge=1)
+    """Epochs of the first cycle."""
+    t_mult: int = Field(default=2, ge=1)
+    """Each cycle lasts this many times the one before."""
+    eta_min: float = Field(default=5e-5, ge=0.0)
+    """Lowest learning rate."""
+
+
+SchedulerConfig = Annotated[
+    Annotated[ConstantConfig, Tag("constant")]
+    | Annotated[WarmupCosineConfig, Tag("warmup_cosine")]
+    | Annotated[CosineRestartsConfig, Tag("cosine_restarts")],
+    Discriminator(kind_or("warmup_cosine")),
+]

@@ -1,0 +1,138 @@
+"""TrainConfig: everything a training run depends on beside the dataset itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from gogooku3.config.base import ConfigModel
+from gogooku3.config.data import DataConfig
+from gogooku3.config.loss import LossConfig
+from gogooku3.config.model import AtftGatFanConfig, ModelConfig
+from gogooku3.config.optimizer import (
+    AdamWConfig,
+    OptimizerConfig,
+    SchedulerConfig,
+    WarmupCosineConfig,
+)
+
+
+class BatchConfig(ConfigModel):
+    """What one optimiser step sees: whole days, or a sample of each day's stocks."""
+
+    days_per_step: int = Field(default=1, ge=1, le=64)
+    """B: days (cross-sections) in a batch."""
+    stocks_per_step: int | None = Field(default=None, ge=8)
+    """Stocks drawn per day in training; null = the whole cross-section. Evaluation uses all."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Batches whose gradients are averaged before a step."""
+
+
+class EarlyStoppingConfig(ConfigModel):
+    """Stop when the metric has not improved for `patience` epochs; also chooses the best epoch."""
+
+    metric: str = Field(
+        default="valid/rank_ic", pattern=r"^valid/(loss|ic|rank_ic|icir|rank_icir|sharpe)(@\d+)?$"
+    )
+    """A validation metric; `loss` is minimised, every other maximised."""
+    patience: int | None = Field(default=None, ge=1)
+    """Epochs without improvement before stopping; null = never stop early."""
+    min_delta: float = Field(default=0.0, ge=0.0)
+    """Smallest change that counts as an improvement."""
+
+
+class EvaluationConfig(ConfigModel):
+    """How portfolios are scored."""
+
+    cost_bps: float = Field(default=10.0, ge=0.0, le=1000.0)
+    """Cost of trading, one way, in basis points of the traded value."""
+
+
+class TrainConfig(ConfigModel):
+    """A training run: config and dataset in, events and checkpoints out."""
+
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    max_epochs: int = Field(default=10, ge=1, le=10_000)
+    data: DataConfig
+    model: ModelConfig = AtftGatFanConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
+    scheduler: SchedulerConfig = WarmupCosineConfig()
+    batch: BatchConfig = BatchConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward pass; auto = bf16 autocast on a GPU that has it, else fp32.
+    Losses and weights are always fp32."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> TrainConfig:
+        _check_fan(self)
+        _fill_horizon_weights(self)
+        _check_metric_horizon(self)
+        return self
+
+
+def _check_fan(config: TrainConfig) -> None:
+    model = config.model
+    if not isinstance(model, AtftGatFanConfig) or not model.fan.enabled:
+        return
+    bins = config.data.lookback // 2 + 1
+    if model.fan.top_k >= bins:
+        raise PydanticCustomError(
+            "fan_top_k",
+            "fan.top_k {top_k} needs a longer look-back: {lookback} days have {bins} frequency "
+            "bins, and at least one must be left; use top_k <= {most} or a longer lookback",
+            {
+                "top_k": model.fan.top_k,
+                "lookback": config.data.lookback,
+                "bins": bins,
+                "most": bins - 1,
+                "field": "model/fan/top_k",
+            },
+        )
+
+
+def _fill_horizon_weights(config: TrainConfig) -> None:
+    horizons = [str(h) for h in config.data.horizons]
+    given = config.loss.horizon_weights
+    if given is None:
+        weights = dict.fromkeys(horizons, 1.0)
+        config.__dict__["loss"] = config.loss.model_copy(update={"horizon_weights": weights})
+        return
+    for key in given:
+        if key not in horizons:
+            raise PydanticCustomError(
+                "horizon_unknown",
+                "horizon_weights names horizon {key}, but the horizons are {horizons}",
+                {"key": key, "horizons": horizons, "field": f"loss/horizon_weights/{key}"},
+            )
+    for horizon in horizons:
+        if horizon not in given:
+            raise PydanticCustomError(
+                "horizon_missing",
+                "horizon_weights lacks horizon {horizon}: give a weight for each of {horizons}",
+                {"horizon": horizon, "horizons": horizons, "field": "loss/horizon_weights"},
+            )
+    if not any(given.values()):
+        raise PydanticCustomError(
+            "horizon_weights_zero",
+            "every horizon has weight 0",
+            {"field": "loss/horizon_weights"},
+        )
+
+
+def _check_metric_horizon(config: TrainConfig) -> None:
+    _, _, horizon = config.early_stopping.metric.partition("@")
+    if horizon and int(horizon) not in config.data.horizons:
+        raise PydanticCustomError(
+            "horizon_unknown",
+            "early_stopping.metric names horizon {horizon}, but the horizons are {horizons}",
+            {
+                "horizon": horizon,
+                "horizons": list(config.data.horizons),
+                "field": "early_stopping/metric",
+            },
+        )

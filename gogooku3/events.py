@@ -1,0 +1,124 @@
+"""What a running trainer tells the world: one JSON object a line. No torch, no HTTP.
+
+The supervisor reads these from the trainer's pipe, `gogooku3 train` prints them, and the server
+stores them as the job's events. `type` tells them apart.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class EventModel(BaseModel):
+    """A frozen event; NaN and infinity are written as null."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+
+class StartEvent(EventModel):
+    """The trainer is up: what it runs on, verified from inside the process."""
+
+    type: Literal["start"] = "start"
+    provenance: dict[str, Any]
+    """device, threads, versions, dataset fingerprint, parameter count, split, resumed_from."""
+
+
+class ProgressEvent(EventModel):
+    """Where the run is; at most one every two seconds."""
+
+    type: Literal["progress"] = "progress"
+    epoch: int
+    """Epoch under way, from 1."""
+    max_epochs: int
+    step: int
+    """Optimiser steps done in this epoch."""
+    steps: int
+    """Optimiser steps in this epoch."""
+    eta_s: float | None = None
+    """Estimated seconds to the end of the last epoch."""
+
+
+class EpochEvent(EventModel):
+    """An epoch is complete: its metrics, named `split/name` or `split/name@horizon`."""
+
+    type: Literal["epoch"] = "epoch"
+    epoch: int
+    metrics: dict[str, float | None]
+    """null = undefined, as the correlation of a constant is."""
+    duration_s: float
+
+
+class CheckpointEvent(EventModel):
+    """A checkpoint is complete on disk."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    epoch: int
+    path: str
+    """File name inside the attempt's output folder."""
+    size: int
+    sha256: str
+    is_best: bool
+    metrics: dict[str, float | None]
+
+
+class ResumePointEvent(EventModel):
+    """The resume state was written: a killed run can go on from here."""
+
+    type: Literal["resume_point"] = "resume_point"
+    epoch: int
+    """Complete epochs."""
+    step: int
+    """Optimiser steps done in the epoch after those."""
+    path: str
+    """File name inside the attempt's output folder."""
+
+
+class WarningEvent(EventModel):
+    """Something the user should know; the run goes on."""
+
+    type: Literal["warning"] = "warning"
+    code: str
+    message: str
+
+
+class FailureEvent(EventModel):
+    """The run cannot go on; the last event of a failed trainer."""
+
+    type: Literal["failure"] = "failure"
+    failure_class: str
+    """user | data | diverged | oom | infra."""
+    code: str
+    message: str
+    next_action: str | None = None
+
+
+class EndEvent(EventModel):
+    """The run is over: the last event of a trainer that did not fail."""
+
+    type: Literal["end"] = "end"
+    outcome: Literal["completed", "stopped_early", "interrupted"]
+    """`interrupted`: asked to stop; a resume point was written."""
+    best_epoch: int | None
+    best_metrics: dict[str, float | None]
+
+
+Event = Annotated[
+    StartEvent
+    | ProgressEvent
+    | EpochEvent
+    | CheckpointEvent
+    | ResumePointEvent
+    | WarningEvent
+    | FailureEvent
+    | EndEvent,
+    Field(discriminator="type"),
+]
+
+_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse_event(line: str | bytes) -> Event:
+    """The event of one JSON line. Raises pydantic.ValidationError on anything else."""
+    return _adapter.validate_json(line)

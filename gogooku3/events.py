@@ -1,20 +1,41 @@
-"""What a running trainer tells the world: one JSON object a line. No torch, no HTTP.
+"""What a trainer process is asked and what it tells: one JSON object a line. No torch, no HTTP.
 
-The supervisor reads these from the trainer's pipe, `gogooku3 train` prints them, and the server
-stores them as the job's events. `type` tells them apart.
+The supervisor writes a `RunRequest` to the trainer's standard input and reads events from its pipe;
+`gogooku3 train` does the same and prints them. The server stores them. `type` tells them apart.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from gogooku3.config import TrainConfig
 
 
 class EventModel(BaseModel):
     """A frozen event; NaN and infinity are written as null."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+
+class RunRequest(EventModel):
+    """Everything a trainer process is told, on its standard input."""
+
+    config: TrainConfig
+    dataset: Path
+    """The cache's file."""
+    out_dir: Path
+    """Folder of this attempt's checkpoints and resume state; made if missing."""
+    resume: Path | None = None
+    """Resume state of an earlier attempt to go on from."""
+    recorded_epoch: int = 0
+    """Last epoch whose event the server has; later ones in the resume state are sent again."""
+    lease_s: float | None = None
+    """Length of the lease behind the lifeline; null = no lifeline."""
+    cpu_threads: int = Field(default=2, ge=1)
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
 
 
 class StartEvent(EventModel):

@@ -39,7 +39,8 @@ def check(model: type[Model], given: Any) -> tuple[Model | None, list[Problem]]:
             fresh = [p for p in problems_of(error, model, rest) if p.pointer not in found]
         else:
             return (None if found else valid), list(found.values())
-        found.update({p.pointer: p for p in fresh if not _follows_from(p.pointer, found)})
+        seen = {*found, *(p.pointer for p in fresh)}
+        found.update({p.pointer: p for p in fresh if not _follows_from(p.pointer, seen)})
         removed = [_remove(rest, problem.pointer) for problem in fresh]
         if not any(removed):
             return None, list(found.values())
@@ -69,9 +70,9 @@ def pointer(keys: tuple[Any, ...]) -> str:
     return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
 
 
-def _follows_from(at: str, found: dict[str, Problem]) -> bool:
-    """Whether a problem at `at` only arose because something inside it was left out."""
-    return any(earlier.startswith(at + "/") for earlier in found)
+def _follows_from(at: str, pointers: set[str]) -> bool:
+    """Whether a problem at `at` only arose because something inside it is wrong."""
+    return any(other.startswith(at + "/") for other in pointers)
 
 
 def _remove(given: Any, at: str) -> bool:

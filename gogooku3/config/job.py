@@ -38,12 +38,15 @@ class JobSpec(ConfigModel):
     """A training job as a client asks for it."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
+    """What people call the job; free text."""
     dataset: DatasetName
     """Name of a dataset: a cache under the server's home, made by `gogooku3 data`."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=64)
+    """Key-value pairs to find and group jobs by."""
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Higher runs earlier; equal priorities run in order of submission."""
     note: str | None = Field(default=None, max_length=10_000)
+    """Free text for people."""
     config: TrainConfig
     resources: ResourcesConfig = ResourcesConfig()
     limits: LimitsConfig = LimitsConfig()

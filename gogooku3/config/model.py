@@ -18,6 +18,7 @@ class FanConfig(ConfigModel):
     """Frequency adaptive normalisation (Ye, Deng, Zou, Gui, NeurIPS 2024)."""
 
     enabled: bool = True
+    """false leaves the block out: the encoder reads the features as they are."""
     kind: Literal["window"] = "window"
     """Where the decomposition is made: once per look-back window, as published."""
     top_k: int = Field(default=2, ge=1)
@@ -41,6 +42,7 @@ class EncoderConfig(ConfigModel):
     heads: int = Field(default=4, ge=1, le=64)
     """Attention heads; must divide `hidden_size`."""
     lstm_layers: int = Field(default=1, ge=1, le=4)
+    """Stacked LSTM layers."""
 
 
 class GatConfig(ConfigModel):
@@ -95,6 +97,7 @@ class AtftGatFanConfig(ConfigModel):
     hidden_size: int = Field(default=64, ge=4, le=4096)
     """D: width of every embedding."""
     dropout: Rate = 0.1
+    """Dropout inside every gated residual block and head."""
     fan: FanConfig = FanConfig()
     selection: SelectionConfig = SelectionConfig()
     encoder: EncoderConfig = EncoderConfig()

@@ -20,6 +20,7 @@ class OptimizerBase(ConfigModel):
     weight_decay: float = Field(default=0.01, ge=0.0, le=10.0)
     """Decoupled weight decay, on weight matrices only (not on biases, norms or temperatures)."""
     betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decay of the running mean of the gradient, and of its square or its deviation."""
     clip_norm: float | None = Field(default=1.0, gt=0.0)
     """Gradients are scaled down to this norm; null = not clipped."""
 
@@ -29,6 +30,7 @@ class AdamWConfig(OptimizerBase):
 
     kind: Literal["adamw"] = "adamw"
     eps: float = Field(default=1e-8, gt=0.0)
+    """Added to the denominator."""
 
 
 class AdaBeliefConfig(OptimizerBase):
@@ -36,6 +38,7 @@ class AdaBeliefConfig(OptimizerBase):
 
     kind: Literal["adabelief"] = "adabelief"
     eps: float = Field(default=1e-16, gt=0.0)
+    """Added to the variance and to the denominator."""
     rectify: bool = True
     """Rectify the early steps' variance, as RAdam does."""
 
@@ -57,6 +60,7 @@ class WarmupCosineConfig(ConfigModel):
 
     kind: Literal["warmup_cosine"] = "warmup_cosine"
     warmup_epochs: float = Field(default=0.5, ge=0.0)
+    """Epochs of the linear rise; may be a fraction."""
     eta_min: float = Field(default=0.0, ge=0.0)
     """Lowest learning rate."""
 

@@ -54,7 +54,9 @@ class TrainConfig(ConfigModel):
     """A training run: config and dataset in, events and checkpoints out."""
 
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seeds the weights, the order of the days, the sampling of stocks and every dropout."""
     max_epochs: int = Field(default=10, ge=1, le=10_000)
+    """Passes over the training days."""
     data: DataConfig
     model: ModelConfig = AtftGatFanConfig()
     loss: LossConfig = LossConfig()

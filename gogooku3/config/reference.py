@@ -21,8 +21,8 @@ HEADER = """# Configuration
 Every key of the body of `POST /v1/jobs`, generated from the code that checks it
 (`python -m gogooku3.config.reference`). An unknown key is an error that names the nearest known
 one. Where a null default is said to be derived, it is worked out from the other values; the
-effective configuration in the answer shows the value, and `config_sources` says `request`, `default` or
-`derived` for each.
+effective configuration in the answer shows the value, and `config_sources` says of each whether it
+came from the request, is the default, or was derived.
 """
 
 

@@ -1,0 +1,111 @@
+"""Real servers for every test: one PostgreSQL and one Valkey per test process, in /tmp, stopped
+at the end. Each test module gets its own migrated database and its own broker database."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from app.embedded.postgres import EmbeddedPostgres
+from app.embedded.valkey import EmbeddedValkey
+
+BROKER_DATABASES = 1024
+TEMPLATE = "template_migrated"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A short path, so that the sockets' paths stay short; passable by PostgreSQL's account."""
+    folder = Path(tempfile.mkdtemp(prefix="gk3-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """The test process's PostgreSQL. Do not stop it: start your own to test that."""
+    server = EmbeddedPostgres(servers_folder / "pg")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: EmbeddedPostgres) -> str:
+    """Address of an empty database."""
+    return postgres.url()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> str:
+    """Name of a migrated database to copy: the migrations run once per test process."""
+    from app.db.migrate import upgrade
+
+    create_database(postgres_url, TEMPLATE)
+    upgrade(with_database(postgres_url, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """Address of a fresh migrated database of this module's own."""
+    name = f"test_{next(_numbers)}"
+    create_database(postgres_url, name, template=migrated_template)
+    yield with_database(postgres_url, name)
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """Address of a fresh database without tables."""
+    name = f"empty_{next(_numbers)}"
+    create_database(postgres_url, name)
+    yield with_database(postgres_url, name)
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture(scope="session")
+def valkey(servers_folder: Path) -> Iterator[EmbeddedValkey]:
+    """The test process's Valkey. Do not stop it: start your own to test that."""
+    server = EmbeddedValkey(servers_folder / "valkey", databases=BROKER_DATABASES)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def redis_url(valkey: EmbeddedValkey) -> str:
+    """Address of an empty broker database of this module's own."""
+    return valkey.url(next(_numbers))
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def create_database(url: str, name: str, *, template: str = "template1") -> None:
+    _administer(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
+def drop_database(url: str, name: str) -> None:
+    _administer(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _administer(url: str, statement: str) -> None:
+    address = with_database(url, "postgres").replace("+psycopg", "", 1)
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -1,0 +1,33 @@
+"""The HTTP client: `from gogooku3.client import Client`."""
+
+from gogooku3.client.client import DEFAULT_URL, Client
+from gogooku3.client.errors import ApiError, ChecksumError, ClientError, UnreachableError
+from gogooku3.client.resources import (
+    Attempt,
+    Checkpoint,
+    Dataset,
+    Event,
+    Job,
+    LogChunk,
+    MetricPoint,
+    MetricSeries,
+    Worker,
+)
+
+__all__ = [
+    "DEFAULT_URL",
+    "ApiError",
+    "Attempt",
+    "Checkpoint",
+    "ChecksumError",
+    "Client",
+    "ClientError",
+    "Dataset",
+    "Event",
+    "Job",
+    "LogChunk",
+    "MetricPoint",
+    "MetricSeries",
+    "UnreachableError",
+    "Worker",
+]

@@ -1,0 +1,84 @@
+"""The client of a gogooku3 server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from gogooku3.client.checkpoints import Checkpoints
+from gogooku3.client.jobs import Jobs
+from gogooku3.client.resources import Dataset, Worker
+from gogooku3.client.transport import Transport
+
+DEFAULT_URL = "http://127.0.0.1:8642"
+
+
+class Client:
+    """Talks to a server: `client.jobs`, `client.checkpoints` and a few questions.
+
+    `url` and `api_key` default to `GOGOOKU3_URL` (else a server on this machine) and
+    `GOGOOKU3_API_KEY`. `timeout_s` is for one answer, `retry_for_s` is how long a server that
+    does not answer is tried again.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 45.0,
+        retry_for_s: float = 30.0,
+    ) -> None:
+        self._transport = Transport(
+            url or os.environ.get("GOGOOKU3_URL") or DEFAULT_URL,
+            api_key or os.environ.get("GOGOOKU3_API_KEY"),
+            timeout_s=timeout_s,
+            retry_for_s=retry_for_s,
+        )
+        self.checkpoints = Checkpoints(self._transport)
+        self.jobs = Jobs(self._transport, self.checkpoints)
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._transport.url
+
+    def version(self) -> dict[str, Any]:
+        """What runs on the server."""
+        answer: dict[str, Any] = self._transport.request("GET", "/v1/version").json()
+        return answer
+
+    def datasets(self) -> Sequence[Dataset]:
+        """The datasets that a job may name."""
+        return [Dataset.model_validate(item) for item in self._items("/v1/datasets")]
+
+    def workers(self) -> Sequence[Worker]:
+        """The workers, most recently heard of first."""
+        return [Worker.model_validate(item) for item in self._items("/v1/workers")]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _items(self, path: str) -> list[Any]:
+        items: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self._transport.request("GET", path, params={"page_token": token}).json()
+            items += page["items"]
+            token = page.get("next_page_token")
+            if token is None:
+                return items

@@ -1,0 +1,143 @@
+"""What the server answers, as a client sees it. Fields that a newer server adds are kept."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+FINISHED = frozenset({"succeeded", "failed", "cancelled", "pruned"})
+
+
+class Resource(BaseModel):
+    """A frozen answer; unknown fields stay readable as attributes."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Job(Resource):
+    """A training job."""
+
+    id: str
+    state: str
+    dataset: str
+    name: str | None = None
+    kind: str = "train"
+    labels: dict[str, str] = {}
+    priority: int = 0
+    note: str | None = None
+    attempt: int = 0
+    progress: dict[str, Any] | None = None
+    metrics: dict[str, float | None] | None = None
+    """Of the latest complete epoch."""
+    best: dict[str, Any] | None = None
+    """`epoch` and `metrics` of the best epoch so far."""
+    reason: dict[str, Any] | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    config: dict[str, Any] | None = None
+    """The effective configuration; lists leave it out."""
+    config_sources: dict[str, str] | None = None
+    provenance: dict[str, Any] | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job will not run any more."""
+        return self.state in FINISHED
+
+
+class Event(Resource):
+    """One line of a job's record."""
+
+    seq: int
+    type: str
+    at: datetime
+    attempt: int
+    payload: dict[str, Any]
+
+
+class MetricPoint(Resource):
+    """A metric at the end of an epoch."""
+
+    step: int
+    value: float | None
+    at: datetime
+    attempt: int
+
+
+class MetricSeries(Resource):
+    """One metric over the epochs."""
+
+    name: str
+    points: list[MetricPoint]
+    total: int
+    sampled: bool
+
+
+class Attempt(Resource):
+    """One run of a job."""
+
+    number: int
+    worker_id: str | None = None
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    reason: dict[str, Any] | None = None
+    stale_writes: int = 0
+
+
+class Checkpoint(Resource):
+    """A trained model as it was at the end of an epoch."""
+
+    id: str
+    job_id: str
+    epoch: int
+    size: int
+    sha256: str
+    is_best: bool
+    metrics: dict[str, float | None]
+    created_at: datetime
+
+    @property
+    def filename(self) -> str:
+        """A file name that says what it is."""
+        return f"{self.job_id}-epoch-{self.epoch:04d}.gk3"
+
+
+class LogChunk(Resource):
+    """Bytes `start` to `end` of a job's log, which has `size` bytes by now."""
+
+    text: str
+    start: int
+    end: int
+    size: int
+
+
+class Dataset(Resource):
+    """A dataset under the server's home."""
+
+    id: str
+    rows: int
+    stocks: int
+    days: int
+    first_day: date | None = None
+    last_day: date | None = None
+    horizons: list[int] = []
+    fingerprint: str
+    size_bytes: int
+
+
+class Worker(Resource):
+    """A worker process."""
+
+    id: str
+    host: str
+    pid: int
+    slots: int
+    device: str | None = None
+    heartbeat_at: datetime
+    is_alive: bool
+    current: Any = None

@@ -20,29 +20,21 @@ def test_file_is_small_and_named_by_a_noun_of_the_field(path: Path) -> None:
 
 
 def test_top_level_is_the_one_that_was_agreed() -> None:
-    allowed = set(
-        [
-            "pyproject.toml",
-            "README.md",
-            "app",
-            "worker",
-            "gogooku3",
-            "migrations",
-            "tests",
-            "docker-compose.yml",
-            "Makefile",
-            "Dockerfile",
-            ".ci",
-            "docs",
-            "examples",
-            "benchmarks",
-            "CHANGELOG.md",
-            "CONTRIBUTING.md",
-            "LICENSE",
-            ".gitignore",
-            ".dockerignore",
-        ]
-    )
+    packages = {"app", "worker", "gogooku3", "migrations", "tests"}
+    folders = {".ci", "docs", "examples", "benchmarks"}
+    files = {
+        "pyproject.toml",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "Makefile",
+        "Dockerfile",
+        "docker-compose.yml",
+        ".gitignore",
+        ".dockerignore",
+    }
+    allowed = packages | folders | files
     made_by_tools = {".git", ".venv", ".gogooku3", ".hypothesis", "build", "dist"}
     found = {path.name for path in ROOT.iterdir()}
     extra = {

@@ -1,0 +1,120 @@
+"""kill -9 of the trainer, of the worker and of the API during a job: nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+class TrainerWatch:
+    """Samples how many trainers of a job are alive at once."""
+
+    def __init__(self, stack: Any, job_id: str) -> None:
+        self.most = 0
+        self._stack = stack
+        self._job_id = job_id
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> TrainerWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.1):
+            self.most = max(self.most, len(self._stack.trainers(self._job_id)))
+
+
+def kill_one(pids: list[int]) -> None:
+    assert pids, "the process to kill is not there"
+    os.kill(pids[0], signal.SIGKILL)
+
+
+def epochs_of(events: list[dict[str, Any]]) -> list[int]:
+    return [event["payload"]["epoch"] for event in events if event["type"] == "epoch"]
+
+
+def test_job_survives_kills_of_trainer_worker_and_api(stack: Any, spec: dict[str, Any]) -> None:
+    spec["config"]["max_epochs"] = 12
+    job_id = stack.submit(spec)["id"]
+    with TrainerWatch(stack, job_id) as watch:
+        stack.wait_for_epoch(job_id, 1)
+        kill_one(stack.trainers(job_id))
+        stack.wait_for_epoch(job_id, 3)
+        kill_one(stack.pids("app.main"))
+        time.sleep(1)
+        kill_one(stack.pids("worker.main"))
+        job = stack.wait_for(job_id, "succeeded", "failed", "cancelled")
+
+    assert job["state"] == "succeeded", job["reason"]
+    assert job["attempt"] >= 3, "the killed trainer and the killed worker each cost an attempt"
+    events = stack.events(job_id)
+    assert epochs_of(events) == list(range(1, 13))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert watch.most == 1
+    assert stack.trainers(job_id) == []
+
+
+def test_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
+    stack: Any, spec: dict[str, Any], tmp_path: Path
+) -> None:
+    undisturbed = stack.submit(spec)["id"]
+    stack.wait_for(undisturbed, "succeeded", "failed")
+    killed = stack.submit(spec)["id"]
+    stack.wait_for_epoch(killed, 2)
+    kill_one(stack.trainers(killed))
+    stack.wait_for(killed, "succeeded", "failed")
+
+    last = [
+        {
+            e["payload"]["epoch"]: e["payload"]["metrics"]
+            for e in stack.events(job_id)
+            if e["type"] == "epoch"
+        }[6]
+        for job_id in (undisturbed, killed)
+    ]
+    validation = [{k: v for k, v in m.items() if k.startswith("valid/")} for m in last]
+    assert validation[0] == validation[1]
+    assert stack.job(killed)["attempt"] == 2
+
+
+def test_everything_killed_at_once_then_up_again(home: Path, spec: dict[str, Any]) -> None:
+    from conftest import start, stop  # the e2e fixtures' own functions
+
+    spec["config"]["max_epochs"] = 10
+    stack = start(home)
+    try:
+        job_id = stack.submit(spec)["id"]
+        stack.wait_for_epoch(job_id, 1)
+        trainers = stack.trainers(job_id)
+        for pid in [
+            stack.process.pid,
+            *stack.pids("app.main"),
+            *stack.pids("worker.main"),
+            *trainers,
+        ]:
+            os.kill(pid, signal.SIGKILL)
+        stack.process.wait(10)
+    finally:
+        if stack.process.stdout:
+            stack.process.stdout.close()
+
+    again = start(home)
+    try:
+        job = again.wait_for(job_id, "succeeded", "failed")
+        assert job["state"] == "succeeded", job["reason"]
+        assert epochs_of(again.events(job_id)) == list(range(1, 11))
+    finally:
+        assert stop(again) == 0

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,12 +240,23 @@ def home(tmp_path: Path, market: Path) -> Path:
 
 
 @pytest.fixture
-def stack(home: Path) -> Iterator[Stack]:
-    """A running stack, ended with Ctrl-C afterwards."""
-    running = start(home)
-    yield running
-    if running.process.poll() is None:
-        stop(running)
+def start_stack() -> Iterator[Callable[[Path], Stack]]:
+    """Starts a stack in a home; whatever still runs at the end is ended with Ctrl-C."""
+    started: list[Stack] = []
+
+    def start_one(home: Path) -> Stack:
+        started.append(start(home))
+        return started[-1]
+
+    yield start_one
+    for stack in started:
+        stop(stack)
+
+
+@pytest.fixture
+def stack(home: Path, start_stack: Callable[[Path], Stack]) -> Stack:
+    """A running stack in a fresh home."""
+    return start_stack(home)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def epochs_of(events: list[dict[str, Any]]) -> list[int]:
     return [event["payload"]["epoch"] for event in events if event["type"] == "epoch"]
 
 
+def validation_of(events: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """The validation metrics of each epoch."""
+    return [
+        {name: value for name, value in event["payload"]["metrics"].items() if "valid/" in name}
+        for event in events
+        if event["type"] == "epoch"
+    ]
+
+
 def test_job_survives_kills_of_trainer_worker_and_api(stack: Any, spec: dict[str, Any]) -> None:
     spec["config"]["max_epochs"] = 12
     job_id = stack.submit(spec)["id"]
@@ -68,7 +78,7 @@ def test_job_survives_kills_of_trainer_worker_and_api(stack: Any, spec: dict[str
 
 
 def test_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
-    stack: Any, spec: dict[str, Any], tmp_path: Path
+    stack: Any, spec: dict[str, Any]
 ) -> None:
     undisturbed = stack.submit(spec)["id"]
     stack.wait_for(undisturbed, "succeeded", "failed")
@@ -90,31 +100,19 @@ def test_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
     assert stack.job(killed)["attempt"] == 2
 
 
-def test_everything_killed_at_once_then_up_again(home: Path, spec: dict[str, Any]) -> None:
-    from conftest import start, stop  # the e2e fixtures' own functions
-
+def test_everything_killed_at_once_then_up_again(
+    home: Path, start_stack: Callable[[Path], Any], spec: dict[str, Any]
+) -> None:
     spec["config"]["max_epochs"] = 10
-    stack = start(home)
-    try:
-        job_id = stack.submit(spec)["id"]
-        stack.wait_for_epoch(job_id, 1)
-        trainers = stack.trainers(job_id)
-        for pid in [
-            stack.process.pid,
-            *stack.pids("app.main"),
-            *stack.pids("worker.main"),
-            *trainers,
-        ]:
-            os.kill(pid, signal.SIGKILL)
-        stack.process.wait(10)
-    finally:
-        if stack.process.stdout:
-            stack.process.stdout.close()
+    stack = start_stack(home)
+    job_id = stack.submit(spec)["id"]
+    stack.wait_for_epoch(job_id, 1)
+    doomed = [stack.process.pid, *stack.pids("app.main"), *stack.pids("worker.main")]
+    for pid in doomed + stack.trainers(job_id):
+        os.kill(pid, signal.SIGKILL)
+    stack.process.wait(10)
 
-    again = start(home)
-    try:
-        job = again.wait_for(job_id, "succeeded", "failed")
-        assert job["state"] == "succeeded", job["reason"]
-        assert epochs_of(again.events(job_id)) == list(range(1, 11))
-    finally:
-        assert stop(again) == 0
+    again = start_stack(home)
+    job = again.wait_for(job_id, "succeeded", "failed")
+    assert job["state"] == "succeeded", job["reason"]
+    assert epochs_of(again.events(job_id)) == list(range(1, 11))

@@ -1,0 +1,25 @@
+"""ListNet (Cao, Qin, Liu, Tsai, Li, ICML 2007). Shapes: B days, K horizons, N stocks."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gogooku3.config import ListNetConfig
+
+
+class ListNet:
+    """Cross-entropy between softmax(target / temperature) and softmax(score)."""
+
+    def __init__(self, config: ListNetConfig) -> None:
+        self.temperature = config.temperature
+
+    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor:
+        """Value per day and horizon [B, K], in nats."""
+        lowest = torch.finfo(score_BKN.dtype).min
+        wanted_BKN = F.softmax(
+            (target_BKN / self.temperature).masked_fill(~valid_BKN, lowest), dim=-1
+        )
+        log_given_BKN = F.log_softmax(score_BKN.masked_fill(~valid_BKN, lowest), dim=-1)
+        return -torch.where(valid_BKN, wanted_BKN * log_given_BKN, 0.0).sum(-1)

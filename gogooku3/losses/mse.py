@@ -1,0 +1,19 @@
+"""Mean squared error. Shapes: B days, K horizons, N stocks."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gogooku3.config import MseConfig
+from gogooku3.losses import moments
+
+
+class Mse:
+    """Mean of (score - target)^2."""
+
+    def __init__(self, config: MseConfig) -> None:
+        """Nothing to set: the weight belongs to the sum over terms."""
+
+    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor:
+        """Value per day and horizon [B, K]."""
+        return moments.mean((score_BKN - target_BKN).square(), valid_BKN)

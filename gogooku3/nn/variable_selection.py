@@ -1,0 +1,38 @@
+"""Variable selection over all features at once, with low-rank feature embeddings.
+
+Shapes: T days, S windows, F features, P = rank, D hidden.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gogooku3.nn.grn import GatedResidualNetwork
+
+
+class VariableSelection(nn.Module):
+    """Softmax weights over the features times each feature's own embedding.
+
+    Lim et al. give every feature a GRN of its own; here feature f has `rank` hinges
+    relu(scale_f x + bias_f), lifted to D by its own matrix. The weighted sum over features is
+    then one matrix product, sum_f w_f lift_f^T hinge_f, and no [.., F, D] tensor ever exists.
+    """
+
+    def __init__(self, *, features: int, rank: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.weigh = GatedResidualNetwork(features, width, features, dropout=dropout, context=width)
+        # Features have unit variance: slopes of both signs and knots over the bulk of the values.
+        self.scale_FP = nn.Parameter(torch.randn(features, rank))
+        self.bias_FP = nn.Parameter(torch.empty(features, rank).uniform_(-1.0, 1.0))
+        self.lift_FPD = nn.Parameter(torch.randn(features, rank, width) / math.sqrt(rank))
+
+    def forward(self, x_TSF: Tensor, context_SD: Tensor) -> tuple[Tensor, Tensor]:
+        """Selected embedding [T, S, D] and the weights [T, S, F], which sum to 1 over F."""
+        weight_TSF = F.softmax(self.weigh(x_TSF, context_SD), dim=-1)
+        hinge_TSFP = torch.relu(x_TSF[..., None] * self.scale_FP + self.bias_FP)
+        weighted = (hinge_TSFP * weight_TSF[..., None]).flatten(-2)
+        return weighted @ self.lift_FPD.flatten(0, 1), weight_TSF

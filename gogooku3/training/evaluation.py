@@ -1,0 +1,171 @@
+"""Scores of a split's days, full cross-section, eval mode, and the metrics they make.
+
+Shapes: B days of a batch, N stocks of a batch, D days of the split, S stocks of the dataset,
+K horizons, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gogooku3.config import LossConfig, TrainConfig
+from gogooku3.data.batch import Batch
+from gogooku3.errors import DivergedError
+from gogooku3.losses import build_loss
+from gogooku3.metrics import DailySeries, daily_series, summarise
+from gogooku3.models.base import Model, ModelOutput
+from gogooku3.training.device import Precision, autocast
+from gogooku3.training.feed import Feed
+
+Metrics = dict[str, float | None]
+
+
+class Interrupted(Exception):
+    """The run was asked to stop while it was looking at data; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A split's scores and metrics. Tensors are on the CPU."""
+
+    days: tuple[int, ...]
+    """D days of the panel's calendar."""
+    score_DSK: Tensor
+    """float32; 0 where there is no score."""
+    return_DSK: Tensor
+    """float32, raw forward returns; NaN where unknown or not scored."""
+    scored_DS: Tensor
+    series: DailySeries
+    metrics: Metrics
+    """Named `split/name` and `split/name@horizon`."""
+    selection_F: list[float] | None
+    """Mean weight of each feature, of models that weigh them."""
+
+
+def predict(model: Model, batch: Batch, precision: Precision) -> ModelOutput:
+    """The model's output in eval mode and without gradients; the mode is put back after."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), autocast(batch.x_BNTF.device, precision):
+            return model(batch)  # type: ignore[no-any-return]
+    finally:
+        model.train(was_training)
+
+
+def evaluate(
+    model: Model,
+    feed: Feed,
+    days: Sequence[int],
+    config: TrainConfig,
+    *,
+    split: str,
+    precision: Precision,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Score consecutive days and compare with what happened.
+
+    Raises:
+        DivergedError: a score is NaN or infinite.
+        Interrupted: `should_stop` said so.
+    """
+    board = _Board(feed, days, config)
+    for group in feed.evaluation_batches(days):
+        if should_stop():
+            raise Interrupted
+        batch = feed.batch(group)
+        board.add(batch, predict(model, batch, precision))
+    return board.finish(split)
+
+
+class _Board:
+    """Collects batches into dense tensors on the device; reads them once."""
+
+    def __init__(self, feed: Feed, days: Sequence[int], config: TrainConfig) -> None:
+        self._feed, self._days, self._config = feed, tuple(days), config
+        horizons = config.data.horizons
+        # One place more than there are stocks: padding goes there.
+        shape = (len(days), len(feed.panel.codes) + 1, len(horizons))
+        self._score_DSK = torch.zeros(shape, device=feed.device)
+        self._return_DSK = torch.full(shape, torch.nan, device=feed.device)
+        self._scored_DS = torch.zeros(shape[:2], dtype=torch.bool, device=feed.device)
+        self._filled = 0
+        # A loss per horizon: `valid/loss@5` beside their weighted mean `valid/loss`.
+        terms = config.loss.terms
+        self._losses = [
+            build_loss(LossConfig(terms=terms, horizon_weights={str(h): 1.0}), (h,))
+            for h in horizons
+        ]
+        self._loss_K = torch.zeros(len(horizons), device=feed.device)
+        self._selection: Tensor | None = None
+
+    def add(self, batch: Batch, output: ModelOutput) -> None:
+        """Put a batch's scores in their places."""
+        days, stocks = batch.mask_BN.shape
+        rows = slice(self._filled, self._filled + days)
+        self._filled += days
+        score_BNK = output.score_BNK.float()
+        last = self._scored_DS.shape[1] - 1
+        place_BN = batch.stock_BN.masked_fill(~batch.mask_BN, last)
+        place_BNK = place_BN.unsqueeze(-1).expand(days, stocks, score_BNK.shape[-1])
+        self._score_DSK[rows].scatter_(1, place_BNK, score_BNK)
+        self._return_DSK[rows].scatter_(1, place_BNK, batch.return_BNK)
+        self._scored_DS[rows].scatter_(1, place_BN, batch.mask_BN)
+        for k, loss in enumerate(self._losses):
+            at = slice(k, k + 1)
+            value, _ = loss(score_BNK[..., at], batch.target_BNK[..., at], batch.valid_BNK[..., at])
+            self._loss_K[k] += value.detach() * days
+        weights_F = output.reports.get("selection_F")
+        if weights_F is not None:
+            weighted_F = weights_F.double() * days
+            self._selection = (
+                weighted_F if self._selection is None else self._selection + weighted_F
+            )
+
+    def finish(self, split: str) -> Evaluation:
+        """The metrics of all days."""
+        score_DSK = self._score_DSK[:, :-1]
+        return_DSK = self._return_DSK[:, :-1]
+        scored_DS = self._scored_DS[:, :-1]
+        self._check_finite(score_DSK, split)
+        data, evaluation = self._config.data, self._config.evaluation
+        series = daily_series(
+            score_DSK,
+            return_DSK,
+            ~return_DSK.isnan(),
+            data.horizons,
+            scored_BN=scored_DS,
+            cost_bps=evaluation.cost_bps,
+        )
+        given = self._config.loss.horizon_weights or {}
+        weights = {h: given.get(str(h), 1.0) for h in data.horizons}
+        metrics = self._loss_metrics(weights) | summarise(series, weights)
+        selection = self._selection
+        return Evaluation(
+            days=self._days,
+            score_DSK=score_DSK.cpu(),
+            return_DSK=return_DSK.cpu(),
+            scored_DS=scored_DS.cpu(),
+            series=series,
+            metrics={f"{split}/{name}": value for name, value in metrics.items()},
+            selection_F=None if selection is None else (selection / len(self._days)).tolist(),
+        )
+
+    def _loss_metrics(self, weights: dict[int, float]) -> Metrics:
+        values = (self._loss_K.double() / len(self._days)).tolist()
+        pairs = list(zip(weights.items(), values, strict=True))
+        mean = sum(w * v for (_, w), v in pairs) / sum(w for (_, w), _ in pairs)
+        return {"loss": mean} | {f"loss@{h}": value for (h, _), value in pairs}
+
+    def _check_finite(self, score_DSK: Tensor, split: str) -> None:
+        bad_D = ~score_DSK.isfinite().flatten(1).all(dim=1)
+        if bad_D.any():
+            day = self._days[int(bad_D.nonzero()[0])]
+            raise DivergedError(
+                f"scores of the {split} split are NaN or infinite on {int(bad_D.sum())} of "
+                f"{len(self._days)} days, first on {self._feed.panel.calendar[day]}"
+            )

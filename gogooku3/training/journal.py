@@ -1,0 +1,68 @@
+"""What a run has told so far, and the files that make it true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gogooku3.events import CheckpointEvent, EpochEvent, Event, parse_event
+from gogooku3.training.reports import FILES
+
+
+class Journal:
+    """The epoch and checkpoint events of a run, over all its attempts."""
+
+    def __init__(self, out_dir: Path, emit: Callable[[Event], None]) -> None:
+        self._out_dir = out_dir
+        self._emit = emit
+        self._told: list[EpochEvent | CheckpointEvent] = []
+
+    @property
+    def epochs(self) -> list[EpochEvent]:
+        """The complete epochs."""
+        return [event for event in self._told if isinstance(event, EpochEvent)]
+
+    def lines(self) -> list[str]:
+        """The events as JSON lines, for the resume state."""
+        return [event.model_dump_json() for event in self._told]
+
+    def note(self, event: EpochEvent | CheckpointEvent) -> None:
+        """Keep an event; it is told once the resume state that holds it is on the disk."""
+        self._told.append(event)
+
+    def tell(self, epoch: int) -> None:
+        """Tell what was noted of an epoch."""
+        for event in self._told:
+            if event.epoch == epoch:
+                self._emit(event)
+
+    def restore(self, lines: Sequence[str], folder: Path) -> None:
+        """Take over the journal of an earlier attempt, whose files are in `folder`."""
+        events = [parse_event(line) for line in lines]
+        self._told = [e for e in events if isinstance(e, EpochEvent | CheckpointEvent)]
+        if folder.resolve() != self._out_dir.resolve():
+            self._bring_files(folder)
+
+    def tell_again(self, recorded_epoch: int) -> None:
+        """Tell what the caller may have missed: everything after `recorded_epoch`, and that
+        epoch's checkpoint, which may have been lost on the way behind it."""
+        for event in self._told:
+            first = recorded_epoch if isinstance(event, CheckpointEvent) else recorded_epoch + 1
+            if event.epoch >= first:
+                self._emit(event)
+
+    def checkpoint_of(self, epoch: int | None) -> Path | None:
+        """The checkpoint of an epoch, if one was written."""
+        for event in self._told:
+            if isinstance(event, CheckpointEvent) and event.epoch == epoch:
+                return self._out_dir / event.path
+        return None
+
+    def _bring_files(self, folder: Path) -> None:
+        """Files are replaced, never written in place: a link is as good as a copy."""
+        names = [event.path for event in self._told if isinstance(event, CheckpointEvent)]
+        for name in (*names, *FILES):
+            source, target = folder / name, self._out_dir / name
+            if source.exists() and not target.exists():
+                os.link(source, target)

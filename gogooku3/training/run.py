@@ -1,0 +1,99 @@
+"""The trainer process: `python -m gogooku3.training.run --events-fd N [--lifeline-fd M]`.
+
+A RunRequest comes as JSON on standard input; events go as JSON lines to the inherited pipe N;
+lease renewals come through the pipe M. SIGTERM asks for the resume state and an end.
+Exit codes: 0 = completed or stopped early, 3 = interrupted, 4 = failed (after a failure event),
+75 = the lease was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from types import FrameType
+
+from pydantic import ValidationError
+
+from gogooku3.events import Event, FailureEvent, RunRequest
+from gogooku3.training.lifeline import Lifeline
+
+EXIT_INTERRUPTED = 3
+EXIT_FAILED = 4
+
+
+class EventPipe:
+    """Writes events, whole lines at a time; a reader that is gone asks the run to stop."""
+
+    def __init__(self, fd: int, stop: threading.Event) -> None:
+        self._fd = fd
+        self._stop = stop
+        self._is_broken = False
+
+    def send(self, event: Event) -> None:
+        """Write one event. Blocks while the pipe is full."""
+        line = memoryview(event.model_dump_json().encode() + b"\n")
+        try:
+            while line and not self._is_broken:
+                line = line[os.write(self._fd, line) :]
+        except BrokenPipeError:
+            self._is_broken = True
+            self._stop.set()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one training; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="gogooku3.training.run")
+    parser.add_argument("--events-fd", type=int, required=True)
+    parser.add_argument("--lifeline-fd", type=int)
+    given = parser.parse_args(arguments)
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, ask_to_stop)
+    pipe = EventPipe(given.events_fd, stop)
+    try:
+        request = RunRequest.model_validate_json(sys.stdin.buffer.read())
+    except ValidationError as error:
+        pipe.send(FailureEvent(failure_class="user", code="invalid-request", message=str(error)))
+        return EXIT_FAILED
+    if given.lifeline_fd is not None and request.lease_s is not None:
+        Lifeline(given.lifeline_fd, request.lease_s, stop.set).start()
+    return run(request, pipe, stop)
+
+
+def run(request: RunRequest, pipe: EventPipe, stop: threading.Event) -> int:
+    """Train as asked; every end is told through the pipe."""
+    # torch takes seconds to load: the lifeline is watched and SIGTERM heard before that.
+    import torch
+
+    from gogooku3.training.failure import failure_of
+    from gogooku3.training.trainer import train
+
+    try:
+        torch.set_num_threads(request.cpu_threads)
+        result = train(
+            request.config,
+            dataset=request.dataset,
+            out_dir=request.out_dir,
+            on_event=pipe.send,
+            should_stop=stop.is_set,
+            resume=request.resume,
+            recorded_epoch=request.recorded_epoch,
+            device=request.device,
+        )
+    except Exception as error:
+        traceback.print_exc()
+        pipe.send(failure_of(error))
+        return EXIT_FAILED
+    return EXIT_INTERRUPTED if result.outcome == "interrupted" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

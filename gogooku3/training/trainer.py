@@ -1,0 +1,318 @@
+"""`train`: config and dataset in, events and files out.
+
+Notable:
+- A run is a function of (config, dataset) on the CPU: same bits, however often it was killed.
+- After each epoch: checkpoint, then resume state, both on the disk; only then is it told.
+- The test split is never looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from gogooku3.config import TrainConfig
+from gogooku3.data.batch import Batch
+from gogooku3.errors import CheckpointError
+from gogooku3.events import (
+    CheckpointEvent,
+    EndEvent,
+    EpochEvent,
+    Event,
+    ResumePointEvent,
+    StartEvent,
+    WarningEvent,
+)
+from gogooku3.training.best import BestEpoch
+from gogooku3.training.checkpoint import SUFFIX, load_model, save_checkpoint
+from gogooku3.training.device import deterministic
+from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, predict
+from gogooku3.training.experiment import Experiment
+from gogooku3.training.journal import Journal
+from gogooku3.training.progress import Progress
+from gogooku3.training.provenance import memory_bytes
+from gogooku3.training.reports import write_best, write_selection
+from gogooku3.training.resume import FILE_NAME, ResumeState, load_resume, save_resume
+from gogooku3.training.statistics import EpochStatistics
+
+Outcome = Literal["completed", "stopped_early", "interrupted"]
+
+RESUME_INTERVAL_S = 60.0
+"""Seconds of training that a killed run loses at most, within an epoch."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended."""
+
+    outcome: Outcome
+    epochs: list[EpochEvent]
+    best_epoch: int | None
+    best_metrics: dict[str, float | None]
+    best_checkpoint: Path | None
+    last_checkpoint: Path | None
+    resume_state: Path
+
+
+def train(
+    config: TrainConfig,
+    *,
+    dataset: Path,
+    out_dir: Path,
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    resume: Path | None = None,
+    recorded_epoch: int = 0,
+    device: str = "cpu",
+    resume_interval_s: float = RESUME_INTERVAL_S,
+) -> TrainResult:
+    """Train a model, telling `on_event` what happens.
+
+    Args:
+        dataset: the cache's file.
+        out_dir: folder of the run's files; made if missing.
+        should_stop: asked at every step; once true, the resume state is written and the run ends
+            as `interrupted`.
+        resume: resume state to go on from; the end is bit for bit that of an uninterrupted run.
+        recorded_epoch: last epoch the caller has the event of; later ones in the resume state are
+            told again.
+        device: `cpu` or `cuda:0`.
+        resume_interval_s: seconds between resume states within an epoch.
+
+    Raises:
+        DatasetError, ConfigError: the parts don't fit together (nothing was trained).
+        DivergedError: a loss, gradient or score became NaN or infinite.
+        CheckpointError: the resume state is damaged, or a written checkpoint does not reproduce.
+    """
+    experiment = Experiment.open(config, dataset, device)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with deterministic(experiment.device):
+        run = _Run(experiment, out_dir, on_event, should_stop, resume_interval_s)
+        return run.execute(resume, recorded_epoch)
+
+
+@dataclass
+class _Run:
+    experiment: Experiment
+    out_dir: Path
+    emit: Callable[[Event], None]
+    should_stop: Callable[[], bool]
+    resume_interval_s: float
+    done: int = 0
+    """Complete epochs."""
+    step: int = 0
+    """Steps done in the epoch after those."""
+    selection: list[list[float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.out_dir, self.emit)
+        self.best = BestEpoch(self.experiment.config.early_stopping)
+        self.statistics = self._fresh_statistics()
+        self.progress = Progress(self.emit, self.experiment.epochs, self.experiment.steps)
+        self.saved_at = time.monotonic()
+
+    def execute(self, resume: Path | None, recorded_epoch: int) -> TrainResult:
+        provenance = self.experiment.provenance()
+        warnings: list[Event] = []
+        if resume is not None and not resume.exists():
+            message = f"the resume state {resume.name} is gone: the run starts from the beginning"
+            warnings.append(WarningEvent(code="resume-missing", message=message))
+        elif resume is not None:
+            self._restore(resume)
+            provenance["resumed_from"] = {"epoch": self.done, "step": self.step}
+        self.emit(StartEvent(provenance=provenance))
+        for event in warnings:
+            self.emit(event)
+        self.journal.tell_again(recorded_epoch)
+        outcome = self._epochs()
+        best_metrics = self.best.metrics or {}
+        self.emit(EndEvent(outcome=outcome, best_epoch=self.best.epoch, best_metrics=best_metrics))
+        return TrainResult(
+            outcome=outcome,
+            epochs=self.journal.epochs,
+            best_epoch=self.best.epoch,
+            best_metrics=best_metrics,
+            best_checkpoint=self.journal.checkpoint_of(self.best.epoch),
+            last_checkpoint=self.journal.checkpoint_of(self.done),
+            resume_state=self.out_dir / FILE_NAME,
+        )
+
+    def _epochs(self) -> Outcome:
+        while not self._is_over():
+            epoch = self.done + 1
+            self.progress.at(epoch, self.step, force=True)
+            try:
+                self._learn(epoch)
+                began = time.monotonic()
+                evaluation = self._evaluate()
+            except Interrupted:
+                self._save_and_tell_resume()
+                return "interrupted"
+            self._finish(epoch, evaluation, began)
+        return "stopped_early" if self.done < self.experiment.epochs else "completed"
+
+    def _is_over(self) -> bool:
+        return self.done > 0 and (self.done >= self.experiment.epochs or self.best.gave_up)
+
+    def _learn(self, epoch: int) -> None:
+        """Train one epoch. Raises Interrupted at a step boundary if asked to stop."""
+        experiment = self.experiment
+        if self.should_stop():
+            raise Interrupted
+        if experiment.learner is None:
+            if experiment.model.learns == "closed_form":
+                self._fit()
+            self.step = experiment.steps
+            return
+        whole = experiment.learner.epoch(
+            epoch,
+            experiment.split.train_D,
+            self.step,
+            self.statistics,
+            lambda step, seconds: self._after_step(epoch, step, seconds),
+        )
+        if not whole:
+            raise Interrupted
+
+    def _fit(self) -> None:
+        """Fit a closed-form model; being asked to stop leaves it as it was."""
+        began = time.monotonic()
+
+        def batches() -> Iterator[Batch]:
+            for group in self.experiment.feed.evaluation_batches(self.experiment.split.train_D):
+                if self.should_stop():
+                    raise Interrupted
+                asked = time.monotonic()
+                batch = self.experiment.feed.batch(group)
+                self.statistics.wait_s += time.monotonic() - asked
+                self.statistics.count(batch.mask_BN)
+                yield batch
+
+        self.experiment.model.fit(batches())
+        self.statistics.elapsed_s = time.monotonic() - began
+
+    def _after_step(self, epoch: int, step: int, seconds: float) -> bool:
+        self.step = step
+        self.progress.measured_step(seconds)
+        self.progress.at(epoch, step)
+        if time.monotonic() - self.saved_at >= self.resume_interval_s:
+            self._save_and_tell_resume()
+        return self.should_stop()
+
+    def _evaluate(self) -> Evaluation:
+        experiment = self.experiment
+        return evaluate(
+            experiment.model,
+            experiment.feed,
+            experiment.split.valid_D,
+            experiment.config,
+            split="valid",
+            precision=experiment.precision,
+            should_stop=self.should_stop,
+        )
+
+    def _finish(self, epoch: int, evaluation: Evaluation, began: float) -> None:
+        """An epoch is trained and evaluated: write what it left, then tell."""
+        experiment, statistics = self.experiment, self.statistics
+        metrics = statistics.metrics() | evaluation.metrics
+        is_best = self.best.update(epoch, metrics)
+        self.done, self.step = epoch, 0
+        if evaluation.selection_F is not None:
+            self.selection.append(evaluation.selection_F)
+            write_selection(self.out_dir, experiment.shape.features, self.selection)
+        checkpoint = None
+        if is_best or self._is_over():
+            checkpoint = self._write_checkpoint(epoch, metrics, evaluation, is_best)
+        if is_best:
+            write_best(self.out_dir, experiment.panel, evaluation, epoch)
+        evaluation_s = time.monotonic() - began
+        self.progress.measured_evaluation(evaluation_s)
+        duration_s = statistics.elapsed_s + evaluation_s
+        timings = {"sys/epoch_s": duration_s, "sys/evaluation_s": evaluation_s}
+        metrics |= timings | memory_bytes(experiment.device)
+        self.journal.note(EpochEvent(epoch=epoch, metrics=metrics, duration_s=duration_s))
+        if checkpoint is not None:
+            self.journal.note(checkpoint)
+        self.statistics = self._fresh_statistics()
+        self._save_resume()
+        self.journal.tell(epoch)
+        self._tell_resume()
+
+    def _write_checkpoint(
+        self,
+        epoch: int,
+        metrics: dict[str, float | None],
+        evaluation: Evaluation,
+        is_best: bool,
+    ) -> CheckpointEvent:
+        experiment = self.experiment
+        manifest = experiment.manifest(epoch, metrics, evaluation.selection_F)
+        path = self.out_dir / f"epoch-{epoch:04d}{SUFFIX}"
+        written = save_checkpoint(path, experiment.model, manifest)
+        self._prove(path)
+        return CheckpointEvent(
+            epoch=epoch,
+            path=path.name,
+            size=written.size,
+            sha256=written.sha256,
+            is_best=is_best,
+            metrics=manifest.metrics,
+        )
+
+    def _prove(self, path: Path) -> None:
+        """The file on the disk, loaded anew, scores as the live model does, bit for bit."""
+        experiment = self.experiment
+        batch = experiment.feed.batch([experiment.split.valid_D[-1]])
+        loaded = load_model(path, str(experiment.device))
+        own = predict(experiment.model, batch, experiment.precision)
+        again = predict(loaded.model, batch, experiment.precision)
+        if not torch.equal(own.score_BNK, again.score_BNK):
+            raise CheckpointError(f"{path} does not reproduce the scores of the model it holds")
+
+    def _restore(self, path: Path) -> None:
+        experiment = self.experiment
+        state = load_resume(path, experiment.config, experiment.panel.header.fingerprint)
+        experiment.model.load_state_dict(state.weights)
+        if experiment.learner is not None and state.optimizer is not None:
+            experiment.learner.optimizer.load_state_dict(state.optimizer)
+        self.done, self.step = state.epoch, state.step
+        self.journal.restore(state.events, path.parent)
+        self.selection = state.selection
+        self.best.restore(state.best)
+        if state.statistics is not None:
+            self.statistics.restore(state.statistics)
+
+    def _save_and_tell_resume(self) -> None:
+        self._save_resume()
+        self._tell_resume()
+
+    def _save_resume(self) -> None:
+        experiment = self.experiment
+        optimizer = experiment.learner.optimizer.state_dict() if experiment.learner else None
+        save_resume(
+            self.out_dir / FILE_NAME,
+            ResumeState(
+                config=experiment.config.model_dump_json(),
+                fingerprint=experiment.panel.header.fingerprint,
+                epoch=self.done,
+                step=self.step,
+                weights=experiment.model.state_dict(),
+                optimizer=optimizer,
+                statistics=self.statistics.state() if self.step else None,
+                best=self.best.state(),
+                events=self.journal.lines(),
+                selection=self.selection,
+            ),
+        )
+        self.saved_at = time.monotonic()
+
+    def _tell_resume(self) -> None:
+        self.emit(ResumePointEvent(epoch=self.done, step=self.step, path=FILE_NAME))
+
+    def _fresh_statistics(self) -> EpochStatistics:
+        return EpochStatistics(self.experiment.steps, self.experiment.device)

@@ -1,0 +1,28 @@
+"""The connection to the server that a command talks to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gogooku3.client import Client
+
+RETRY_FOR_S = 5.0
+"""A person waits this long for a server that is not there."""
+FOLLOW_FOR_S = 120.0
+"""What follows a job sits out a restart of the server."""
+
+
+def connect(url: str | None, api_key: str | None, *, is_following: bool = False) -> Client:
+    """A client of the server at `url`, else of the one that runs in the home, else of the default
+    address on this machine."""
+    # The client takes a third of a second to load: commands without a server do without it.
+    from app.embedded.home import read_up, start_ticks
+    from app.settings import Settings
+    from gogooku3.client import Client
+
+    if url is None:
+        record = read_up(Settings().home)
+        if record is not None and start_ticks(record.pid) is not None:
+            url = record.url
+    return Client(url, api_key, retry_for_s=FOLLOW_FOR_S if is_following else RETRY_FOR_S)

@@ -1,0 +1,192 @@
+"""`data`: make datasets and look into them, without a server."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.console import answer, answer_json, note
+from app.cli.datasets import dataset_path
+from app.cli.failures import CommandError, UsageError
+from app.cli.options import AsJson
+from app.cli.stages import stage_bar
+from app.cli.table import duration, print_fields, print_table, size
+
+if TYPE_CHECKING:
+    from gogooku3.data.header import DatasetHeader
+
+commands = typer.Typer(help="Make datasets and look into them.", no_args_is_help=True)
+
+Horizons = Annotated[
+    str, typer.Option(metavar="DAYS,...", help="Forward horizons of the targets, in market days.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a dataset of that name.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.add_typer(commands, name="data")
+
+
+@commands.command()
+def synth(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")],
+    stocks: Annotated[int, typer.Option(min=20, max=20_000)] = 200,
+    days: Annotated[int, typer.Option(min=150, max=20_000, help="Market days.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same market.")] = 0,
+    horizons: Horizons = "1,5,10,20",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a market with a planted signal, and make a dataset of it.
+
+    Example: gogooku3 data synth demo --stocks 300 --days 600
+    """
+    path = _new_path(name, force)
+    wanted = _horizons(horizons)
+    # Polars takes a while to load: only the commands that build datasets do.
+    from gogooku3.data.build import build
+    from gogooku3.data.synth import synthesise
+
+    began = time.monotonic()
+    with stage_bar(f"simulating {name}") as tell:
+        market = synthesise(stocks=stocks, days=days, seed=seed, horizons=wanted)
+        header = build(
+            market.table,
+            name=name,
+            out=path,
+            horizons=wanted,
+            planted=market.planted,
+            progress=tell,
+        )
+    _report(header, time.monotonic() - began, as_json=as_json)
+
+
+@commands.command()
+def build(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="Daily bars: .parquet, .csv or .arrow."),
+    ],
+    name: Annotated[str, typer.Option(help="Name of the dataset.")],
+    top: Annotated[
+        int | None,
+        typer.Option(min=8, metavar="K", help="Each day's universe: the K most traded stocks."),
+    ] = None,
+    horizons: Horizons = "1,5,10,20",
+    normalisation: Annotated[
+        str, typer.Option(help="Where a feature lies in its day: rank or zscore.")
+    ] = "rank",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build a dataset from daily bars: date, code, open, high, low, close, volume, sectors.
+
+    Example: gogooku3 data build bars.parquet --name jp --top 1000
+    """
+    path = _new_path(name, force)
+    wanted = _horizons(horizons)
+    if normalisation not in ("rank", "zscore"):
+        raise UsageError(f"--normalisation is rank or zscore, not {normalisation!r}")
+    from gogooku3.data.build import build as build_cache
+
+    began = time.monotonic()
+    with stage_bar(f"building {name}") as tell:
+        header = build_cache(
+            source,
+            name=name,
+            out=path,
+            horizons=wanted,
+            top=top,
+            normalisation=normalisation,
+            progress=tell,
+        )
+    _report(header, time.monotonic() - began, as_json=as_json)
+
+
+@commands.command()
+def inspect(
+    dataset: Annotated[
+        str, typer.Argument(metavar="NAME|PATH", help="A dataset, by name or by file.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a dataset holds: days, stocks, universe, features, targets."""
+    from app.cli.datasets import find_dataset
+    from gogooku3.data.inspect import describe
+
+    described = describe(find_dataset(dataset))
+    if as_json:
+        answer_json(described)
+        return
+    tables = {name: rows for name, rows in described.items() if _is_table(rows)}
+    print_fields(dict(_flat({k: v for k, v in described.items() if k not in tables})))
+    for name, rows in tables.items():
+        columns = list(rows[0])
+        print_table(columns, [[row.get(column) for column in columns] for row in rows], title=name)
+
+
+def _new_path(name: str, force: bool) -> Path:
+    path = dataset_path(name)
+    if path.exists() and not force:
+        raise CommandError(f"there is a dataset {name!r} already; --force replaces it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _horizons(given: str) -> tuple[int, ...]:
+    parts = given.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"--horizons is a list of days like 1,5,10,20, not {given!r}")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _report(header: DatasetHeader, took_s: float, *, as_json: bool) -> None:
+    planted = (header.planted or {}).get("rank_ic")
+    if as_json:
+        answer_json(
+            {
+                "name": header.name,
+                "path": str(header.path),
+                "rows": header.rows,
+                "stocks": header.stocks,
+                "days": len(header.calendar),
+                "first_day": header.calendar[0].isoformat(),
+                "last_day": header.calendar[-1].isoformat(),
+                "features": len(header.features),
+                "horizons": list(header.horizons),
+                "size_bytes": header.size_bytes,
+                "fingerprint": header.fingerprint,
+                "planted_rank_ic": planted,
+            }
+        )
+        return
+    answer(
+        f"{header.name}: {header.stocks} stocks, {len(header.calendar)} days "
+        f"({header.calendar[0]} to {header.calendar[-1]}), {header.rows} rows, "
+        f"{len(header.features)} features, {size(header.size_bytes)}"
+    )
+    if planted:
+        shown = ", ".join(f"{float(value):.3f} at {days} d" for days, value in planted.items())
+        answer(f"planted rank IC: {shown}")
+    note(f"wrote {header.path} in {duration(took_s)}")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested objects as dotted names, lists as one line."""
+    pairs: list[tuple[str, Any]] = []
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            pairs += _flat(inner, f"{prefix}{name}.")
+        elif isinstance(inner, list):
+            pairs.append((prefix + name, ", ".join(map(str, inner))))
+        else:
+            pairs.append((prefix + name, inner))
+    return pairs

@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="GOGOOKU3_URL",
+        help="Address of the server.",
+        show_default="the server in GOGOOKU3_HOME, else http://127.0.0.1:8642",
+    ),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key", envvar="GOGOOKU3_API_KEY", help="API key, gk_....", show_default=False
+    ),
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -78,7 +78,7 @@ def build(
     ] = None,
     horizons: Horizons = "1,5,10,20",
     normalisation: Annotated[
-        str, typer.Option(help="Where a feature lies in its day: rank or zscore.")
+        Literal["rank", "zscore"], typer.Option(help="How a feature is placed in its day.")
     ] = "rank",
     force: Force = False,
     as_json: AsJson = False,
@@ -89,8 +89,6 @@ def build(
     """
     path = _new_path(name, force)
     wanted = _horizons(horizons)
-    if normalisation not in ("rank", "zscore"):
-        raise UsageError(f"--normalisation is rank or zscore, not {normalisation!r}")
     from gogooku3.data.build import build as build_cache
 
     began = time.monotonic()

@@ -1,0 +1,72 @@
+"""Every command explains itself, at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from app.cli.main import app
+
+SLOW_TO_LOAD = ("torch", "polars", "pyarrow", "sqlalchemy", "fastapi", "celery", "httpx")
+
+
+def commands() -> list[tuple[str, ...]]:
+    """The path of every command and group."""
+    found: list[tuple[str, ...]] = [()]
+    root: Any = typer.main.get_command(app)
+    for name, command in root.commands.items():
+        found.append((name,))
+        found += [(name, inner) for inner in getattr(command, "commands", {})]
+    return found
+
+
+def test_the_commands_that_were_promised_are_there() -> None:
+    promised = """up api worker submit jobs watch logs cancel fetch train version"""
+    assert {(name,) for name in promised.split()} <= set(commands())
+    grouped = {("db", "upgrade"), *(("keys", k) for k in ("create", "list", "revoke"))}
+    assert grouped | {("data", k) for k in ("synth", "build", "inspect")} <= set(commands())
+
+
+@pytest.mark.parametrize("path", commands(), ids=" ".join)
+def test_help_explains_the_command(path: tuple[str, ...]) -> None:
+    from typer.testing import CliRunner
+
+    shown = CliRunner().invoke(app, [*path, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage: gogooku3" in shown.stdout
+    described = [line for line in shown.stdout.splitlines() if line.startswith("  ")]
+    assert described, "no description"
+
+
+def test_command_line_starts_without_loading_the_large_packages() -> None:
+    code = f"import sys, app.cli.main; print(*set({SLOW_TO_LOAD!r}) & set(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert loaded.stdout.split() == []
+
+
+def test_no_command_imports_the_worker() -> None:
+    folder = Path(__file__).parents[2] / "app" / "cli"
+    for file in folder.glob("*.py"):
+        assert "import worker" not in file.read_text()
+        assert "from worker" not in file.read_text()
+
+
+def test_nothing_asked_shows_the_help_and_says_so_by_its_exit_code(gogooku3: Any) -> None:
+    done = gogooku3()
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout + done.stderr
+
+
+def test_version_in_words_and_in_json(gogooku3: Any) -> None:
+    import json
+    from importlib.metadata import version
+
+    assert version("gogooku3") in gogooku3("version").stdout
+    assert json.loads(gogooku3("version", "--json").stdout)["version"] == version("gogooku3")

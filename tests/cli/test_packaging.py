@@ -66,14 +66,10 @@ def test_compose_sets_only_settings_that_exist(compose: dict[str, Any]) -> None:
 
 
 def test_compose_stores_no_password(compose: dict[str, Any]) -> None:
-    assert (
-        "${POSTGRES_PASSWORD:?"
-        in compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"]
-    )
-    assert (
-        "${POSTGRES_PASSWORD:?"
-        in compose["services"]["api"]["environment"]["GOGOOKU3_DATABASE_URL"]
-    )
+    postgres = compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"]
+    api = compose["services"]["api"]["environment"]["GOGOOKU3_DATABASE_URL"]
+    assert postgres.startswith("${POSTGRES_PASSWORD:?")
+    assert ":${POSTGRES_PASSWORD:?" in api
 
 
 def test_image_runs_as_an_ordinary_user() -> None:
@@ -105,18 +101,8 @@ def test_image_and_makefile_install_torch_first_and_pin_what_the_project_pins() 
 
 def test_make_test_checks_before_it_tests_and_installs_before_both() -> None:
     steps = make("--dry-run", "--always-make", "test")
-    order = [
-        steps.index(step)
-        for step in (
-            "venv",
-            "torch==",
-            "--editable",
-            "ruff check",
-            "mypy",
-            "lint-imports",
-            "pytest",
-        )
-    ]
+    wanted = ("venv", "torch==", "--editable", "ruff check", "mypy", "lint-imports", "pytest")
+    order = [steps.index(step) for step in wanted]
     assert order == sorted(order)
 
 

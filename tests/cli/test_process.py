@@ -6,12 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
 import psutil
-import pytest
 
 from app.cli.process import ChildProcess
 
@@ -24,6 +22,13 @@ signal.signal(signal.SIGTERM, end)
 print("hello", flush=True)
 while True:
     time.sleep(0.05)
+"""
+PARENT = """
+import sys, time
+from pathlib import Path
+from app.cli.process import ChildProcess
+ChildProcess([sys.executable, "-c", sys.argv[1]], {}, Path(sys.argv[2]), 5.0).start()
+time.sleep(60)
 """
 STUBBORN = POLITE.replace("sys.exit(0)", "pass")
 
@@ -93,22 +98,9 @@ def test_ctrl_c_on_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
     child.stop()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux tells of a parent's death")
 def test_it_is_asked_to_end_when_its_parent_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    parent = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(f"""
-                import sys, time
-                from pathlib import Path
-                from app.cli.process import ChildProcess
-                ChildProcess([sys.executable, "-c", {POLITE!r}], {{}}, Path({str(log)!r}), 5).start()
-                time.sleep(60)
-            """),
-        ]
-    )
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, POLITE, log])
     try:
         wait_for_text(log, "hello")
     finally:

@@ -151,7 +151,7 @@ def _stack(**changes: object) -> GraphStack:
         "stochastic_depth": 0.0,
         "temperature": 1.0,
     }
-    return GraphStack(**{**options, **changes})  # type: ignore[arg-type]
+    return GraphStack(**{**options, **changes})
 
 
 @pytest.mark.parametrize("change", ["dropout", "edge_dropout", "stochastic_depth"])

@@ -19,7 +19,7 @@ def test_it_is_the_published_formula(outputs: int) -> None:
     eta = block.mix(eta)
     gate, value = block.gated.gate.weight, block.gated.gate.bias
     half = (eta @ gate.T + value).chunk(2, dim=-1)
-    skip = x if outputs == 5 else x @ block.skip.weight.T  # type: ignore[operator,union-attr]
+    skip = x if outputs == 5 else x @ block.skip.weight.T
     expected = F.layer_norm(
         skip + half[0] * torch.sigmoid(half[1]),
         (outputs,),

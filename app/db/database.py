@@ -1,0 +1,93 @@
+"""Connections and transactions. The database may restart at any time: nothing here remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.sql.dml import UpdateBase
+
+from app.db.jsonb import dumps
+
+_AFTER_ROLLBACK = "gogooku3.after_rollback"
+
+# A process that is suspended in the middle of a transaction must not hold its row locks for
+# ever: the server ends such a session, and the reaper and other writers go on.
+_LIMITS = (
+    "SET TIME ZONE 'UTC'",
+    "SET lock_timeout = '10s'",
+    "SET statement_timeout = '30s'",
+    "SET idle_in_transaction_session_timeout = '15s'",
+)
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database (`postgresql+psycopg://...`)."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, max_overflow: int = 10) -> None:
+        self.engine = make_engine(url, pool_size=pool_size, max_overflow=max_overflow)
+        # Rows stay readable after the commit: no use-case reads them again behind one's back.
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed at the end of the block, rolled back when it raises."""
+        with self._sessions() as session:
+            try:
+                yield session
+                session.commit()
+            except BaseException:
+                session.rollback()
+                for statement in session.info.pop(_AFTER_ROLLBACK, []):
+                    session.execute(statement)
+                session.commit()
+                raise
+
+    def ping(self) -> None:
+        """One round trip. Raises sqlalchemy.exc.SQLAlchemyError when the database is away."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close every idle connection."""
+        self.engine.dispose()
+
+
+def after_rollback(session: Session, statement: UpdateBase) -> None:
+    """Run `statement` in a transaction of its own if this one is rolled back.
+
+    For what must be kept although the request fails, such as the count of rejected writes.
+    """
+    session.info.setdefault(_AFTER_ROLLBACK, []).append(statement)
+
+
+def make_engine(url: str, **options: Any) -> Engine:
+    """An engine whose connections are checked before use, bounded in time, and in UTC."""
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        json_serializer=dumps,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "gogooku3",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        },
+        **options,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _limit(connection: Any, _record: Any) -> None:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in _LIMITS:
+                cursor.execute(statement)
+        connection.autocommit = False
+
+    return engine

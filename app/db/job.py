@@ -1,0 +1,126 @@
+"""The `jobs` table: one row a training job, the truth about it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    CheckConstraint,
+    Enum,
+    ForeignKey,
+    Index,
+    func,
+    literal_column,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base, Json
+from app.domain import JobState
+
+
+class Job(Base):
+    """A job. Only the holder of the row's lock writes it; `attempt` fences a running attempt."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        # A cancel that is asked for while an attempt runs ends the job with that attempt.
+        CheckConstraint(
+            "state <> 'queued' OR cancel_requested_at IS NULL", name="queued_is_wanted"
+        ),
+        CheckConstraint(
+            "(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"
+        ),
+        Index(
+            "ix_jobs_queue",
+            text("priority DESC"),
+            "queued_at",
+            "id",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index("ix_jobs_lease", "lease_until", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_created_at_id", "created_at", "id"),
+        Index("ix_jobs_state_created_at", "state", "created_at"),
+        Index(
+            "ix_jobs_labels",
+            "labels",
+            postgresql_using="gin",
+            postgresql_ops={"labels": "jsonb_path_ops"},
+        ),
+        Index("ix_jobs_sweep_id", "sweep_id", postgresql_where=text("sweep_id IS NOT NULL")),
+        Index(
+            "ix_jobs_api_key_id_state",
+            "api_key_id",
+            "state",
+            postgresql_where=text("api_key_id IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+    state: Mapped[JobState] = mapped_column(
+        Enum(
+            JobState,
+            name="state",
+            native_enum=False,
+            create_constraint=True,
+            length=16,
+            values_callable=lambda states: [state.value for state in states],
+        )
+    )
+    dataset: Mapped[str]
+    dataset_fingerprint: Mapped[str]
+    labels: Mapped[Json]
+    priority: Mapped[int]
+    note: Mapped[str | None]
+
+    spec: Mapped[Json]
+    """What the client sent."""
+    config: Mapped[Json]
+    """The effective TrainConfig, every default filled in."""
+    config_sources: Mapped[Json]
+    """Dotted path of each value of `config` -> request | default | derived."""
+    resources: Mapped[Json]
+    limits: Mapped[Json]
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Fencing token: number of the newest attempt; an older one writes nothing."""
+    attempts_used: Mapped[int] = mapped_column(default=0)
+    """Attempts that count against `limits.max_attempts`; a worker's orderly end gives one back."""
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    """A retry waits at least until then."""
+
+    last_seq: Mapped[int] = mapped_column(default=0)
+    """Number of the newest event; events are numbered 1, 2, 3, ... without gaps."""
+    progress: Mapped[Json | None]
+    """epoch, max_epochs, epochs_done, step, steps, eta_s."""
+    metrics: Mapped[Json | None]
+    """Metrics of the newest epoch."""
+    best: Mapped[Json | None]
+    """epoch and metrics of the best checkpoint."""
+    reason: Mapped[Json | None]
+    """Why it failed, was cancelled or waits again: class, code, message, next_action."""
+    provenance: Mapped[Json | None]
+    """What the newest attempt runs on, as verified inside the trainer."""
+
+    cancel_requested_at: Mapped[datetime | None]
+    force_requested: Mapped[bool] = mapped_column(default=False)
+
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """Place in the queue; kept when a lost attempt is tried again."""
+    started_at: Mapped[datetime | None]
+    """Start of the first attempt."""
+    finished_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    version: Mapped[int] = mapped_column(
+        server_default=text("1"), onupdate=literal_column("jobs.version + 1")
+    )
+    """Grows with every change that a client can see; the ETag."""
+
+    sweep_id: Mapped[str | None]
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    api_key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))

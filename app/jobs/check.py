@@ -1,0 +1,94 @@
+"""Check what a client sent, against the definition of a job and against the dataset it names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from app.domain import InvalidSpecError
+from gogooku3.config import DataConfig, DatasetName, JobSpec, Problem, check, pointer
+from gogooku3.data.header import SUFFIX, DatasetHeader, check_data, read_header
+from gogooku3.errors import DatasetError, DatasetNotFoundError
+
+_NAME: TypeAdapter[str] = TypeAdapter(DatasetName)
+
+
+def check_spec(given: Any, caches: Path) -> tuple[JobSpec, DatasetHeader]:
+    """The job that `given` asks for and the header of its dataset, a file in `caches`.
+
+    Raises InvalidSpecError with every problem of the specification, of the dataset and of how the
+    two fit together, as far as each can be judged on its own.
+    """
+    unstorable = list(_unstorable(given, ()))
+    spec, problems = check(JobSpec, given)
+    if unstorable:
+        named = {problem.pointer for problem in unstorable}
+        problems = unstorable + [p for p in problems if p.pointer not in named]
+    header = None
+    name = _dataset_name(given)
+    if name is not None:
+        header, fault = _open(name, caches)
+        problems += [fault] if fault else []
+    data = _data_config(given)
+    if header is not None and data is not None:
+        problems += [
+            Problem("/config" + p.pointer, p.code, p.message) for p in check_data(header, data)
+        ]
+    if spec is None or header is None or problems:
+        raise InvalidSpecError(problems)
+    return spec, header
+
+
+def _dataset_name(given: Any) -> str | None:
+    """The dataset's name when it is a valid one; what is wrong with another is known already."""
+    if not isinstance(given, dict):
+        return None
+    try:
+        return _NAME.validate_python(given.get("dataset"))
+    except ValidationError:
+        return None
+
+
+def _data_config(given: Any) -> DataConfig | None:
+    """The part of the configuration that concerns the data, when it is valid by itself."""
+    if not isinstance(given, dict) or not isinstance(given.get("config"), dict):
+        return None
+    data, problems = check(DataConfig, given["config"].get("data"))
+    return None if problems else data
+
+
+def _open(name: str, caches: Path) -> tuple[DatasetHeader | None, Problem | None]:
+    try:
+        return read_header(caches / f"{name}{SUFFIX}"), None
+    except DatasetNotFoundError as error:
+        known = sorted(path.stem for path in caches.glob(f"*{SUFFIX}"))
+        return None, Problem("/dataset", error.code, _unknown(name, known))
+    except DatasetError as error:
+        # The message names the file's place on the server, which is not the client's business.
+        text = str(error).replace(str(caches / f"{name}{SUFFIX}"), f"dataset {name!r}")
+        return None, Problem("/dataset", error.code, text)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    if near:
+        return f"no dataset {name!r}; did you mean {' or '.join(map(repr, near))}?"
+    if known:
+        return f"no dataset {name!r}; there are: {', '.join(known[:20])}"
+    return f"no dataset {name!r}; make one with `gogooku3 data synth` or `gogooku3 data build`"
+
+
+def _unstorable(value: Any, at: tuple[Any, ...]) -> Iterator[Problem]:
+    """Texts with a NUL, which JSON allows and PostgreSQL cannot store."""
+    if isinstance(value, str) and "\x00" in value:
+        yield Problem(pointer(at), "nul-character", "must not contain the NUL character")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unstorable(item, (*at, key))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _unstorable(item, (*at, place))

@@ -1,0 +1,149 @@
+"""Lists of jobs: filters, orders and pages that stay right while jobs come and go."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.db import Job
+from app.domain import InvalidSpecError, JobState
+from gogooku3.config import Problem
+
+_ORDERS: dict[str, InstrumentedAttribute[Any]] = {
+    "created_at": Job.created_at,
+    "priority": Job.priority,
+    "name": Job.name,
+}
+_PARSE: dict[str, Callable[[Any], Any]] = {
+    "created_at": datetime.fromisoformat,
+    "priority": int,
+    "name": str,
+}
+ORDERS = tuple(sign + name for name in _ORDERS for sign in ("", "-"))
+"""What `order_by` may be; a minus sign turns the order around."""
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs; every condition that is given must hold."""
+
+    states: Sequence[JobState] = ()
+    """One of these."""
+    kind: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """All of these."""
+    dataset: str | None = None
+    created_after: datetime | None = None
+    """Later than this."""
+    created_before: datetime | None = None
+    q: str | None = None
+    """Part of the name or of the note, in any case, or the whole id."""
+    sweep_id: str | None = None
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """Some jobs, and the token of the next page if there is one."""
+
+    items: list[Job]
+    next_page_token: str | None
+
+
+def list_jobs(
+    session: Session,
+    where: JobFilter | None = None,
+    *,
+    order_by: str = "-created_at",
+    page_size: int = 50,
+    page_token: str | None = None,
+) -> JobPage:
+    """A page of jobs. Each page goes on behind the last row of the one before, so jobs that are
+    added or change in between neither repeat nor hide others.
+
+    Raises InvalidSpecError for an unknown order, or a token of another list.
+    """
+    where = where or JobFilter()
+    column = _ORDERS.get(order_by.removeprefix("-"))
+    if column is None:
+        message = f"cannot order by {order_by!r}; known are: {', '.join(ORDERS)}"
+        raise InvalidSpecError([Problem("/query/order_by", "unknown-order", message)])
+    descending = order_by.startswith("-")
+    conditions = _conditions(where)
+    bound_to = _fingerprint(where, order_by)
+    if page_token is not None:
+        last = tuple_(*_read_token(page_token, bound_to, order_by))
+        place = tuple_(column, Job.id)
+        conditions.append(place < last if descending else place > last)
+    ordered = (column.desc(), Job.id.desc()) if descending else (column, Job.id)
+    statement = select(Job).where(*conditions).order_by(*ordered).limit(page_size + 1)
+    rows = list(session.scalars(statement))
+    items = rows[:page_size]
+    token = None
+    if len(rows) > page_size:
+        token = _token(bound_to, getattr(items[-1], column.key), items[-1].id)
+    return JobPage(items, token)
+
+
+def _conditions(where: JobFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if where.states:
+        conditions.append(Job.state.in_(where.states))
+    if where.kind is not None:
+        conditions.append(Job.kind == where.kind)
+    if where.labels:
+        conditions.append(Job.labels.contains(dict(where.labels)))
+    if where.dataset is not None:
+        conditions.append(Job.dataset == where.dataset)
+    if where.created_after is not None:
+        conditions.append(Job.created_at > where.created_after)
+    if where.created_before is not None:
+        conditions.append(Job.created_at < where.created_before)
+    if where.sweep_id is not None:
+        conditions.append(Job.sweep_id == where.sweep_id)
+    if where.q:
+        conditions.append(
+            or_(
+                Job.name.icontains(where.q, autoescape=True),
+                Job.note.icontains(where.q, autoescape=True),
+                Job.id == where.q,
+            )
+        )
+    return conditions
+
+
+def _fingerprint(where: JobFilter, order_by: str) -> str:
+    text = json.dumps([asdict(where), order_by], default=str, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _token(bound_to: str, value: Any, job_id: str) -> str:
+    plain = value.isoformat() if isinstance(value, datetime) else value
+    text = json.dumps([bound_to, plain, job_id])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_token(token: str, bound_to: str, order_by: str) -> tuple[Any, str]:
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        owner, value, job_id = json.loads(text)
+        if owner != bound_to:
+            raise _invalid_token("belongs to a list with other filters or another order")
+        if "\x00" in str(value) + str(job_id):
+            raise _invalid_token("is not one of ours")
+        return _PARSE[order_by.removeprefix("-")](value), str(job_id)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise _invalid_token("is not one of ours") from error
+
+
+def _invalid_token(what: str) -> InvalidSpecError:
+    message = f"this page token {what}; ask for the first page again, without a token"
+    return InvalidSpecError([Problem("/query/page_token", "invalid-page-token", message)])

@@ -1,0 +1,41 @@
+"""Row locks. One order everywhere, so that nobody waits in a circle: API key, job, the rest."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.db import Attempt, Job
+from app.db.database import after_rollback
+from app.domain import JobState, NotFoundError, StaleLeaseError
+
+
+def lock_job(session: Session, job_id: str) -> Job:
+    """The job as it is now, locked until the transaction ends. Raises NotFoundError."""
+    # NO KEY UPDATE: inserts of rows that refer to the job need not wait.
+    statement = select(Job).where(Job.id == job_id).with_for_update(key_share=True)
+    job = session.scalar(statement, execution_options={"populate_existing": True})
+    if job is None:
+        raise NotFoundError(f"no job {job_id!r}")
+    return job
+
+
+def lock_running(session: Session, job_id: str, attempt: int) -> Job:
+    """The locked job, if `attempt` holds its lease: the guard of every write of an attempt.
+
+    Raises StaleLeaseError otherwise; the rejected write is counted although the transaction is
+    rolled back.
+    """
+    job = lock_job(session, job_id)
+    if job.state is JobState.RUNNING and job.attempt == attempt:
+        return job
+    after_rollback(
+        session,
+        update(Attempt)
+        .where(Attempt.job_id == job_id, Attempt.number == attempt)
+        .values(stale_writes=Attempt.stale_writes + 1),
+    )
+    raise StaleLeaseError(
+        f"attempt {attempt} of {job_id} no longer holds the lease: the job is {job.state.value}, "
+        f"its attempt {job.attempt}"
+    )

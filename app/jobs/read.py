@@ -1,0 +1,100 @@
+"""Read jobs and what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import Attempt, Checkpoint, Job, JobEvent, Worker
+from app.domain import NoCheckpointError, NotFoundError
+from app.jobs.listing import JobFilter, JobPage, list_jobs
+from app.jobs.series import Point, Series, metric_series
+
+__all__ = [
+    "JobFilter",
+    "JobPage",
+    "Point",
+    "Series",
+    "attempts",
+    "best_checkpoint",
+    "checkpoint",
+    "checkpoints",
+    "events_after",
+    "job",
+    "last_checkpoint",
+    "list_jobs",
+    "metric_series",
+    "workers",
+]
+
+
+def job(session: Session, job_id: str) -> Job:
+    """One job. Raises NotFoundError."""
+    found = session.get(Job, job_id)
+    if found is None:
+        raise NotFoundError(f"no job {job_id!r}")
+    return found
+
+
+def attempts(session: Session, job_id: str) -> Sequence[Attempt]:
+    """A job's attempts, first to last. Raises NotFoundError."""
+    job(session, job_id)
+    statement = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)
+    return session.scalars(statement).all()
+
+
+def events_after(
+    session: Session, job_id: str, after: int = 0, limit: int = 100
+) -> Sequence[JobEvent]:
+    """A job's events with `seq` > `after`, oldest first, at most `limit`."""
+    statement = (
+        select(JobEvent)
+        .where(JobEvent.job_id == job_id, JobEvent.seq > after)
+        .order_by(JobEvent.seq)
+        .limit(limit)
+    )
+    return session.scalars(statement).all()
+
+
+def checkpoints(session: Session, job_id: str) -> Sequence[Checkpoint]:
+    """A job's checkpoints, newest epoch first. Raises NotFoundError."""
+    job(session, job_id)
+    statement = (
+        select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.epoch.desc())
+    )
+    return session.scalars(statement).all()
+
+
+def checkpoint(session: Session, checkpoint_id: str) -> Checkpoint:
+    """One checkpoint. Raises NotFoundError."""
+    found = session.get(Checkpoint, checkpoint_id)
+    if found is None:
+        raise NotFoundError(f"no checkpoint {checkpoint_id!r}")
+    return found
+
+
+def best_checkpoint(session: Session, job_id: str) -> Checkpoint:
+    """The checkpoint of a job's best epoch. Raises NotFoundError, NoCheckpointError."""
+    best = [one for one in checkpoints(session, job_id) if one.is_best]
+    return _first(best, job_id)
+
+
+def last_checkpoint(session: Session, job_id: str) -> Checkpoint:
+    """The checkpoint of a job's newest epoch. Raises NotFoundError, NoCheckpointError."""
+    return _first(checkpoints(session, job_id), job_id)
+
+
+def workers(session: Session) -> Sequence[Worker]:
+    """Workers: those that have not stopped first, then by the newest heartbeat."""
+    statement = select(Worker).order_by(
+        Worker.stopped_at.is_not(None), Worker.heartbeat_at.desc(), Worker.id
+    )
+    return session.scalars(statement.limit(1000)).all()
+
+
+def _first(found: Sequence[Checkpoint], job_id: str) -> Checkpoint:
+    if not found:
+        raise NoCheckpointError(f"job {job_id} has not written such a checkpoint yet")
+    return found[0]

@@ -1,0 +1,76 @@
+"""Accept a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.db import ApiKey, Job
+from app.domain import JobState, NotFoundError, TooManyJobsError, new_id
+from app.jobs.append import append
+from gogooku3.config import JobSpec, config_sources
+from gogooku3.data.header import DatasetHeader
+
+
+def submit(
+    session: Session,
+    spec: JobSpec,
+    *,
+    given: dict[str, Any],
+    header: DatasetHeader,
+    api_key_id: str | None = None,
+) -> Job:
+    """Store a checked job as queued, with its effective configuration and its first event.
+
+    `given` is what the client sent: it is kept, and tells which values came from the client.
+    Ring the doorbell after the commit. Raises TooManyJobsError at the key's limit.
+    """
+    if api_key_id is not None:
+        _check_limit(session, api_key_id)
+    job = Job(
+        id=new_id("job"),
+        kind="train",
+        name=spec.name or f"{spec.config.model.kind} on {spec.dataset}",
+        state=JobState.QUEUED,
+        dataset=spec.dataset,
+        dataset_fingerprint=header.fingerprint,
+        labels=spec.labels,
+        priority=spec.priority,
+        note=spec.note,
+        spec=given,
+        config=spec.config.model_dump(mode="json"),
+        config_sources=dict(config_sources(spec.config, given.get("config"))),
+        resources=spec.resources.model_dump(mode="json"),
+        limits=spec.limits.model_dump(mode="json"),
+        attempt=0,
+        last_seq=0,
+        api_key_id=api_key_id,
+    )
+    session.add(job)
+    session.flush()
+    append(session, job, "state", {"state": JobState.QUEUED.value})
+    session.flush()
+    return job
+
+
+def _check_limit(session: Session, api_key_id: str) -> None:
+    """Count under the key's lock, so that requests at the same time do not all see the last
+    free place."""
+    statement = select(ApiKey).where(ApiKey.id == api_key_id)
+    key = session.scalar(statement)
+    if key is None:
+        raise NotFoundError(f"no API key {api_key_id!r}")
+    if key.max_queued is None:
+        return
+    session.execute(statement.with_for_update(key_share=True))
+    queued = session.scalar(
+        select(func.count())
+        .select_from(Job)
+        .where(Job.api_key_id == api_key_id, Job.state == JobState.QUEUED)
+    )
+    if (queued or 0) >= key.max_queued:
+        raise TooManyJobsError(
+            f"this API key has {queued} queued jobs, as many as it may; wait for one to start"
+        )

@@ -1,0 +1,43 @@
+"""The workers' own rows: who is there, and what they are doing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, update
+from sqlalchemy.orm import Session
+
+from app.db import Json, Worker
+from app.domain import NotFoundError, new_id
+
+ALIVE_S = 30.0
+"""A worker that has not been heard of for this long is taken for dead."""
+
+
+def register(session: Session, *, host: str, pid: int, slots: int, device: str) -> Worker:
+    """A new worker process; `device` is `cpu` or `cuda`."""
+    worker = Worker(id=new_id("wrk"), host=host, pid=pid, slots=slots, device=device, current=[])
+    session.add(worker)
+    session.flush()
+    return worker
+
+
+def heartbeat(session: Session, worker_id: str, current: Sequence[Json]) -> None:
+    """The worker is alive and runs `current`: job_id, attempt, slot of each busy slot.
+
+    Raises NotFoundError when its row is gone.
+    """
+    _update(session, worker_id, heartbeat_at=func.now(), current=list(current), stopped_at=None)
+
+
+def stop(session: Session, worker_id: str) -> None:
+    """The worker ended in good order. Raises NotFoundError when its row is gone."""
+    _update(session, worker_id, stopped_at=func.now(), current=[])
+
+
+def _update(session: Session, worker_id: str, **values: object) -> None:
+    found = session.scalar(
+        update(Worker).where(Worker.id == worker_id).values(**values).returning(Worker.id)
+    )
+    if found is None:
+        raise NotFoundError(f"no worker {worker_id!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 
@@ -23,7 +24,9 @@ class Checkpoints:
 
     def get(self, checkpoint_id: str) -> Checkpoint:
         """The checkpoint's epoch, metrics, size and sha256."""
-        response = self._transport.request("GET", f"/v1/checkpoints/{checkpoint_id}")
+        response = self._transport.request(
+            "GET", f"/v1/checkpoints/{quote(checkpoint_id, safe='')}"
+        )
         return Checkpoint.model_validate_json(response.content)
 
     def download(self, checkpoint_id: str, path: str | Path) -> Path:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -90,7 +91,7 @@ class Jobs:
     def cancel(self, job_id: str, *, force: bool = False) -> Job:
         """Ask the job to stop, with a checkpoint; `force` kills it."""
         params = {"force": "true"} if force else None
-        response = self._transport.request("POST", f"/v1/jobs/{job_id}/cancel", params=params)
+        response = self._transport.request("POST", f"{_path(job_id)}/cancel", params=params)
         return Job.model_validate_json(response.content)
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Iterator[Event]:
@@ -114,7 +115,7 @@ class Jobs:
             headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
             try:
                 with self._transport.streamed(
-                    f"/v1/jobs/{job_id}/stream", headers=headers
+                    f"{_path(job_id)}/stream", headers=headers
                 ) as response:
                     for message in messages(response.iter_lines()):
                         if message.event == "end":
@@ -231,7 +232,11 @@ class Jobs:
     def _get(
         self, job_id: str, below: str, params: Mapping[str, Any] | None = None
     ) -> httpx.Response:
-        return self._transport.request("GET", f"/v1/jobs/{job_id}{below}", params=params)
+        return self._transport.request("GET", f"{_path(job_id)}{below}", params=params)
+
+
+def _path(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
 
 
 def _plain(spec: JobSpec | Mapping[str, Any]) -> Any:

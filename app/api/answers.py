@@ -1,0 +1,297 @@
+"""What the API answers with. Additive changes only: clients rely on every name here."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from app.domain import JobState
+
+
+class Answer(BaseModel):
+    """Read from the rows of the tables; undefined numbers are null."""
+
+    model_config = ConfigDict(
+        from_attributes=True, ser_json_inf_nan="null", use_attribute_docstrings=True
+    )
+
+
+class Progress(Answer):
+    """Where the run is."""
+
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="null")
+
+    epoch: int | None = None
+    max_epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    eta_s: float | None = None
+
+
+class Best(Answer):
+    """The epoch that the early-stopping metric likes best so far."""
+
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="null")
+
+    epoch: int | None = None
+    metrics: dict[str, float | None] = {}
+
+
+class JobSummary(Answer):
+    """A job without its configuration, as lists show it."""
+
+    id: str
+    kind: str
+    name: str
+    state: JobState
+    dataset: str
+    dataset_fingerprint: str
+    labels: dict[str, str]
+    priority: int
+    note: str | None
+    attempt: int
+    """Runs started so far; also the fencing token of the current one."""
+    progress: Progress | None
+    metrics: dict[str, float | None] | None
+    """Of the latest complete epoch."""
+    best: Best | None
+    reason: dict[str, Any] | None
+    """Why it ended other than well: class, code, message, next_action."""
+    cancel_requested_at: datetime | None
+    created_at: datetime
+    queued_at: datetime
+    """Place in the queue."""
+    started_at: datetime | None
+    """Start of the first attempt."""
+    finished_at: datetime | None
+    updated_at: datetime
+    sweep_id: str | None
+    parent_id: str | None
+
+
+class JobAnswer(JobSummary):
+    """A job with its effective configuration and where each value came from."""
+
+    config: dict[str, Any]
+    """The effective configuration: every default filled in."""
+    config_sources: dict[str, str]
+    """By dotted path: `request`, `default` or `derived`."""
+    resources: dict[str, Any]
+    limits: dict[str, Any]
+    provenance: dict[str, Any] | None
+    """What the trainer found out about itself: device, threads, versions, data."""
+
+
+class JobPage(Answer):
+    """One page of a list; ask again with `page_token` while there is one."""
+
+    items: list[JobSummary]
+    next_page_token: str | None
+
+
+class CheckedJob(Answer):
+    """What `validate_only` answers: the job as it would be, not stored."""
+
+    valid: bool = True
+    name: str | None
+    dataset: str
+    dataset_fingerprint: str | None
+    config: dict[str, Any]
+    config_sources: dict[str, str]
+    resources: dict[str, Any]
+    limits: dict[str, Any]
+
+
+class EventAnswer(Answer):
+    """One line of a job's record; the record only grows."""
+
+    seq: int
+    """1, 2, 3, ... within the job, without gaps."""
+    type: str
+    """`state`, `start`, `epoch`, `checkpoint`, `progress`, `warning`, `log`."""
+    at: datetime
+    attempt: int
+    payload: dict[str, Any]
+
+
+class EventPage(Answer):
+    """Events after a sequence number, oldest first."""
+
+    items: list[EventAnswer]
+    next_after: int
+    """`after` of the next call."""
+    has_more: bool
+
+
+class MetricPoint(Answer):
+    """A metric at the end of an epoch."""
+
+    step: int
+    """The epoch, from 1."""
+    value: float | None
+    """null = undefined, as the correlation of a constant is."""
+    at: datetime
+    attempt: int
+
+
+class MetricSeries(Answer):
+    """One metric over the epochs."""
+
+    name: str
+    points: list[MetricPoint]
+    total: int
+    """Points stored in the range asked for."""
+    sampled: bool
+    """Whether points were left out; first, last, lowest and highest of each bucket never are."""
+
+
+class MetricsAnswer(Answer):
+    """Series by name, in order of name."""
+
+    job_id: str
+    series: list[MetricSeries]
+    total: int
+    sampled: bool
+
+
+class AttemptAnswer(Answer):
+    """One run of a job: who held the lease, when, and how it ended."""
+
+    number: int
+    worker_id: str
+    slot: int
+    pid: int | None
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    reason: dict[str, Any] | None
+    exit_code: int | None
+    stale_writes: int
+    """Writes rejected because another attempt held the lease by then."""
+    last_epoch: int | None
+
+
+class AttemptPage(Answer):
+    """All attempts, first to last."""
+
+    items: list[AttemptAnswer]
+
+
+class CheckpointAnswer(Answer):
+    """A trained model as it was at the end of an epoch."""
+
+    id: str
+    job_id: str
+    attempt: int
+    epoch: int
+    metrics: dict[str, float | None]
+    size: int
+    """Bytes."""
+    sha256: str
+    is_best: bool
+    created_at: datetime
+
+
+class CheckpointPage(Answer):
+    """A job's checkpoints, newest first."""
+
+    items: list[CheckpointAnswer]
+
+
+class DatasetFeature(Answer):
+    """A column the model may see."""
+
+    name: str
+    role: str
+    """`stock` or `market`."""
+    formula: str
+    lookback_days: int
+    """Trading days up to and including the scored one that the value may read."""
+    missing_share: float
+    """Share of the universe's rows without a value."""
+
+
+class DatasetSummary(Answer):
+    """A dataset without its list of features."""
+
+    id: str
+    rows: int
+    stocks: int
+    days: int
+    first_day: date | None
+    last_day: date | None
+    features_count: int
+    horizons: list[int]
+    fingerprint: str
+    size_bytes: int
+
+
+class DatasetAnswer(DatasetSummary):
+    """A dataset as its file's header describes it."""
+
+    features: list[DatasetFeature]
+    layout_version: int
+    normalisation: str
+    universe: dict[str, Any]
+    planted: dict[str, Any] | None
+    """What a simulated market holds, with the rank IC per horizon under `rank_ic`."""
+    source: dict[str, Any]
+    """Name, size and sha256 of the file it was built from."""
+    quality: dict[str, int]
+    """Counts of what was odd in the source, by kind."""
+    created_at: str
+    code_version: str
+
+
+class DatasetPage(Answer):
+    """The datasets under the server's home, by name."""
+
+    items: list[DatasetSummary]
+    next_page_token: str | None
+
+
+class WorkerAnswer(Answer):
+    """A worker process."""
+
+    id: str
+    host: str
+    pid: int
+    slots: int
+    device: str
+    """`cpu` or `cuda`."""
+    started_at: datetime
+    heartbeat_at: datetime
+    is_alive: bool
+    """Whether its heartbeat is recent."""
+    current: list[dict[str, Any]]
+    """What runs in its slots: job_id, attempt, slot."""
+    stopped_at: datetime | None
+
+
+class WorkerPage(Answer):
+    """Workers, most recent heartbeat first."""
+
+    items: list[WorkerAnswer]
+
+
+class Health(Answer):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class Readiness(Answer):
+    """Every part that a job needs is there."""
+
+    status: str = "ok"
+    checks: dict[str, str]
+
+
+class Version(Answer):
+    """What is running here."""
+
+    version: str
+    api: str = "v1"
+    python: str

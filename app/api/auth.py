@@ -1,0 +1,112 @@
+"""Who is asking and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends
+from fastapi.security import HTTPBearer
+from starlette.requests import Request
+
+from app.api.server import ServerDep
+from app.domain import ForbiddenError, Scope, UnauthenticatedError
+from app.jobs import keys
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The key behind a request; `key_id` is None where the server is open."""
+
+    key_id: str | None
+    scope: Scope
+
+    @property
+    def name(self) -> str:
+        """Whose idempotency keys these are."""
+        return self.key_id or "open"
+
+
+scheme = HTTPBearer(
+    auto_error=False,
+    bearerFormat="gk_...",
+    description="An API key: `Authorization: Bearer gk_...`. A server on loopback with its own "
+    "embedded database answers without one, but a key that is presented is always checked.",
+)
+
+
+def caller(
+    request: Request, server: ServerDep, _shown_in_the_docs: Annotated[object, Depends(scheme)]
+) -> Caller:
+    """The caller. Raises UnauthenticatedError for a missing, unknown, expired or revoked key."""
+    header = request.headers.get("authorization")
+    if header is None:
+        if not server.open_access:
+            raise UnauthenticatedError()
+        _require_direct(request)
+        return Caller(None, Scope.ADMIN)
+    kind, _, presented = header.partition(" ")
+    if kind.lower() != "bearer" or not presented.strip():
+        raise UnauthenticatedError()
+    with server.database.session() as session:
+        key = keys.authenticate(session, presented.strip())
+        return Caller(key.id, Scope(key.scope))
+
+
+def _require_direct(request: Request) -> None:
+    """An open server answers programs on its own machine, and nobody through them.
+
+    A page of some other site in this machine's browser is told apart by its `Origin` and, after
+    DNS rebinding, by `Host`; a proxy that carries strangers by its forwarding headers.
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
+    if (
+        not _is_loopback(urlsplit(f"//{host}").hostname)
+        or (origin is not None and urlsplit(origin).netloc != host)
+        or any(name in request.headers for name in _FORWARDED)
+    ):
+        raise UnauthenticatedError(
+            "Without an API key only direct requests to a loopback address are answered; "
+            "send `Authorization: Bearer gk_...`."
+        )
+
+
+def _is_loopback(name: str | None) -> bool:
+    if name is None:
+        return False
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+CallerDep = Annotated[Caller, Depends(caller)]
+
+
+def reader(caller: CallerDep) -> Caller:
+    """A caller who may read."""
+    return _with_scope(caller, Scope.READ)
+
+
+def submitter(caller: CallerDep) -> Caller:
+    """A caller who may submit and cancel jobs."""
+    return _with_scope(caller, Scope.SUBMIT)
+
+
+def _with_scope(caller: Caller, needed: Scope) -> Caller:
+    if not caller.scope.includes(needed):
+        raise ForbiddenError(
+            f"This needs an API key with scope {needed.value}; this one has {caller.scope.value}."
+        )
+    return caller
+
+
+Reader = Annotated[Caller, Depends(reader)]
+Submitter = Annotated[Caller, Depends(submitter)]

@@ -1,0 +1,117 @@
+"""What surrounds every request: its identifier, the size limit of its body, the log line, and the
+answer to a defect of ours."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problem import problem
+from app.domain import new_id
+
+MAX_BODY_BYTES = 1024 * 1024
+CLIENT_LEFT = 499
+"""Logged for a request whose client went away before its body was read."""
+_USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_JOB_IN_PATH = re.compile(r"/jobs/(job_[0-9a-z]+)")
+
+log = logging.getLogger("gogooku3.api")
+
+
+class Envelope:
+    """The outermost layer, plain ASGI so that streams pass through untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        given = Headers(scope=scope)
+        identifier = _identifier(given.get("x-request-id"))
+        scope["gogooku3.request_id"] = identifier
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = identifier
+            await send(message)
+
+        request = Request(scope)
+        try:
+            if _declared_bytes(given) > MAX_BODY_BYTES:
+                raise body_too_large()
+            await self._app(scope, _limited(receive), send_marked)
+        except HTTPException as error:
+            answer = problem(request, error.status_code, "body-too-large", error.detail)
+            await answer(scope, receive, send_marked)
+        except ClientDisconnect:
+            status = CLIENT_LEFT
+        except Exception:
+            log.exception("unhandled error", extra={"request_id": identifier})
+            if status:
+                raise
+            answer = problem(
+                request,
+                500,
+                "internal-error",
+                "The server failed to answer; its log has the reason under this request id.",
+            )
+            await answer(scope, receive, send_marked)
+        finally:
+            _log_line(scope, identifier, status, time.monotonic() - started)
+
+
+def body_too_large() -> HTTPException:
+    """What is raised for a body over the limit."""
+    return HTTPException(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+
+
+def _limited(receive: Receive) -> Receive:
+    total = 0
+
+    async def receive_limited() -> Message:
+        nonlocal total
+        message = await receive()
+        if message["type"] == "http.request":
+            total += len(message.get("body", b""))
+            if total > MAX_BODY_BYTES:
+                raise body_too_large()
+        return message
+
+    return receive_limited
+
+
+def _declared_bytes(headers: Headers) -> int:
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+def _identifier(given: str | None) -> str:
+    if given is not None and _USABLE_ID.fullmatch(given):
+        return given
+    return new_id("req")
+
+
+def _log_line(scope: Scope, identifier: str, status: int, seconds: float) -> None:
+    path = scope["path"]
+    in_path = _JOB_IN_PATH.search(path)
+    fields = {
+        "request_id": identifier,
+        "job_id": in_path.group(1) if in_path else None,
+        "method": scope["method"],
+        "path": path,
+        "status": status,
+        "duration_ms": round(seconds * 1000, 1),
+    }
+    log.info("request", extra={name: value for name, value in fields.items() if value is not None})

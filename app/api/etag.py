@@ -1,0 +1,34 @@
+"""Cheap polling: an answer carries its own hash, and a client that has it gets 304."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+def cacheable(request: Request, answer: BaseModel) -> Response:
+    """The answer with its ETag, or 304 when the client's `If-None-Match` names it."""
+    content = answer.model_dump_json().encode()
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    # no-cache means: keep it, but ask again before using it.
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(content, 200, headers, media_type="application/json")
+
+
+def matches(given: str | None, etag: str) -> bool:
+    """Whether an `If-None-Match` or `If-Range` value names this ETag (weak comparison)."""
+    if given is None:
+        return False
+    names = [name.strip().removeprefix("W/") for name in given.split(",")]
+    return etag in names or "*" in names
+
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The client's copy, named by `If-None-Match`, is current"}
+}

@@ -1,0 +1,274 @@
+"""Jobs: create, list, look at, cancel; and who ran them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api.answers import (
+    AttemptAnswer,
+    AttemptPage,
+    CheckedJob,
+    JobAnswer,
+    JobPage,
+    JobSummary,
+)
+from app.api.auth import Submitter, reader, submitter
+from app.api.body import JsonBody, RawBody, parse
+from app.api.errors import QueryError
+from app.api.etag import NOT_MODIFIED, cacheable
+from app.api.openapi import JOB_SPEC_BODY
+from app.api.parameters import (
+    IdempotencyKey,
+    JobId,
+    PageSize,
+    PageToken,
+    StorableQuery,
+    problems,
+)
+from app.api.server import Server, ServerDep
+from app.domain import InvalidSpecError, JobState
+from app.jobs import idempotency, read
+from app.jobs.cancel import cancel
+from app.jobs.check import check_spec
+from app.jobs.listing import ORDERS, JobFilter
+from app.jobs.submit import submit
+from gogooku3.config import JobSpec, Problem, config_sources
+from gogooku3.data.header import DatasetHeader
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[StorableQuery])
+CREATE_ROUTE = "POST /v1/jobs"
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Submit a training job",
+    response_model=JobAnswer,
+    openapi_extra=JOB_SPEC_BODY,
+    responses={
+        200: {"model": CheckedJob, "description": "`validate_only`: valid, and nothing stored"},
+        201: {
+            "description": "Queued",
+            "headers": {
+                "Location": {"schema": {"type": "string"}},
+                "Idempotent-Replayed": {
+                    "description": "`true` on a stored first answer",
+                    "schema": {"type": "string"},
+                },
+            },
+        },
+        **problems(400, 409, 413, 415, 429),
+    },
+)
+def create_job(
+    server: ServerDep,
+    caller: Submitter,
+    raw: RawBody,
+    idempotency_key: IdempotencyKey = None,
+    validate_only: Annotated[
+        bool, Query(description="Only check, and answer the effective configuration")
+    ] = False,
+) -> Response:
+    """The answer holds the effective configuration, every default filled in.
+
+    Send an `Idempotency-Key` to be able to repeat the request: same key and same body give the
+    stored first answer.
+    """
+    body = parse(raw)
+    if validate_only:
+        return _json(200, _checked(*_check(server, body), body.value))
+    digest = body.digest()
+    with server.database.session() as session:
+        if idempotency_key is not None:
+            stored = idempotency.begin(
+                session,
+                caller=caller.name,
+                route=CREATE_ROUTE,
+                key=idempotency_key,
+                body_sha256=digest,
+            )
+            if stored is not None:
+                headers = stored.headers | {"Idempotent-Replayed": "true"}
+                return JSONResponse(stored.response, stored.status, headers)
+        spec, header = _check(server, body)
+        job = submit(session, spec, given=body.value, header=header, api_key_id=caller.key_id)
+        answer = JobAnswer.model_validate(job)
+        headers = {"Location": f"/v1/jobs/{job.id}"}
+        if idempotency_key is not None:
+            idempotency.complete(
+                session,
+                caller=caller.name,
+                route=CREATE_ROUTE,
+                key=idempotency_key,
+                body_sha256=digest,
+                status=201,
+                response=answer.model_dump(mode="json"),
+                headers=headers,
+            )
+    # Only now can a worker see the row.
+    server.doorbell.ring()
+    return _json(201, answer, headers)
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    response_model=JobPage,
+    dependencies=[Depends(reader)],
+    responses={**NOT_MODIFIED, **problems()},
+)
+def list_jobs(
+    request: Request,
+    server: ServerDep,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+    order_by: Annotated[
+        str, Query(max_length=64, description=f"One of {', '.join(ORDERS)}; `-` = downwards")
+    ] = "-created_at",
+    state: Annotated[list[JobState] | None, Query(description="Any of these")] = None,
+    kind: Annotated[str | None, Query(max_length=64)] = None,
+    label: Annotated[
+        list[str] | None, Query(description="`key:value`; repeated = all of these")
+    ] = None,
+    dataset_id: Annotated[str | None, Query(max_length=64)] = None,
+    sweep_id: Annotated[str | None, Query(max_length=64)] = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    q: Annotated[
+        str | None, Query(max_length=200, description="Part of the name, note or id")
+    ] = None,
+) -> Response:
+    """Jobs that fit every filter; go on with `page_token` = `next_page_token`."""
+    where = JobFilter(
+        states=tuple(state or ()),
+        kind=kind,
+        labels=_labels(label or []),
+        dataset=dataset_id,
+        created_after=_utc(created_after),
+        created_before=_utc(created_before),
+        q=q,
+        sweep_id=sweep_id,
+    )
+    try:
+        with server.database.session() as session:
+            page = read.list_jobs(
+                session, where, order_by=order_by, page_size=page_size, page_token=page_token
+            )
+            items = [JobSummary.model_validate(job) for job in page.items]
+    except InvalidSpecError as error:
+        raise QueryError(error.problems) from error
+    return cacheable(request, JobPage(items=items, next_page_token=page.next_page_token))
+
+
+@router.get(
+    "/{job_id}",
+    summary="Look at a job",
+    response_model=JobAnswer,
+    dependencies=[Depends(reader)],
+    responses={**NOT_MODIFIED, **problems(404)},
+)
+def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
+    """State, progress, latest and best metrics, effective configuration, provenance."""
+    with server.database.session() as session:
+        answer = JobAnswer.model_validate(read.job(session, job_id))
+    return cacheable(request, answer)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    response_model=JobAnswer,
+    dependencies=[Depends(submitter)],
+    responses=problems(404, 409),
+)
+def cancel_job(
+    server: ServerDep,
+    job_id: JobId,
+    force: Annotated[bool, Query(description="Kill it: no last checkpoint")] = False,
+) -> JobAnswer:
+    """A queued job is cancelled at once; a running one writes a checkpoint and stops.
+
+    Cancelling twice is cancelling once; a job that has ended otherwise is 409 `invalid-state`.
+    """
+    with server.database.session() as session:
+        job = cancel(session, job_id, force=force)
+        answer = JobAnswer.model_validate(job)
+    server.wake.publish(job_id, job.last_seq)
+    return answer
+
+
+@router.get(
+    "/{job_id}/attempts",
+    summary="List a job's attempts",
+    response_model=AttemptPage,
+    dependencies=[Depends(reader)],
+    responses={**NOT_MODIFIED, **problems(404)},
+)
+def list_attempts(request: Request, server: ServerDep, job_id: JobId) -> Response:
+    """Who held the lease, when, how it ended, and what was rejected as stale; first to last."""
+    with server.database.session() as session:
+        rows = read.attempts(session, job_id)
+        items = [AttemptAnswer.model_validate(row) for row in rows]
+    return cacheable(request, AttemptPage(items=items))
+
+
+def _check(server: Server, body: JsonBody) -> tuple[JobSpec, DatasetHeader]:
+    """The specification and its dataset. Raises InvalidSpecError with every problem there is."""
+    if body.value is None and body.problems:
+        raise InvalidSpecError(body.problems)
+    try:
+        checked = check_spec(body.value, server.settings.caches)
+    except InvalidSpecError as error:
+        found = {problem.pointer for problem in body.problems}
+        others = [problem for problem in error.problems if problem.pointer not in found]
+        raise InvalidSpecError([*body.problems, *others]) from error
+    if body.problems:
+        raise InvalidSpecError(body.problems)
+    return checked
+
+
+def _checked(spec: JobSpec, header: DatasetHeader, given: Any) -> CheckedJob:
+    plain = spec.model_dump(mode="json")
+    return CheckedJob(
+        name=spec.name,
+        dataset=spec.dataset,
+        dataset_fingerprint=header.fingerprint,
+        config=plain["config"],
+        config_sources=dict(config_sources(spec.config, given["config"])),
+        resources=plain["resources"],
+        limits=plain["limits"],
+    )
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    """`key:value` pairs as a dictionary."""
+    labels = dict[str, str]()
+    for pair in given:
+        key, colon, value = pair.partition(":")
+        if not colon or not key:
+            message = f"must be `key:value`; given {pair!r}"
+            raise QueryError([Problem("/query/label", "label", message)])
+        if labels.setdefault(key, value) != value:
+            message = f"no job has two values of label {key!r}"
+            raise QueryError([Problem("/query/label", "label", message)])
+    return labels
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Times without a zone are UTC, as every time of the API is."""
+    if moment is not None and moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment
+
+
+def _json(status: int, answer: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
+    content = answer.model_dump_json().encode()
+    return Response(content, status, headers, media_type="application/json")

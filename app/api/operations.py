@@ -1,0 +1,119 @@
+"""Whether the server works, what it is, and who works for it."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime, timedelta
+
+import redis
+from fastapi import APIRouter, Depends
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from app.api.answers import Health, Readiness, Version, WorkerAnswer, WorkerPage
+from app.api.auth import reader
+from app.api.parameters import StorableQuery, problems
+from app.api.problem import problem
+from app.api.release import VERSION
+from app.api.server import Server, ServerDep
+from app.jobs import read
+from app.jobs.workers import ALIVE_S
+
+router = APIRouter(tags=["operations"], dependencies=[StorableQuery])
+
+
+@router.get("/", include_in_schema=False)
+def root() -> RedirectResponse:
+    """The description of the API."""
+    return RedirectResponse("/docs")
+
+
+@router.get("/healthz", summary="Is the process up?")
+def healthz() -> Health:
+    """Says nothing about the database or the workers: see `/readyz`."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    summary="Would a job be run?",
+    response_model=Readiness,
+    responses={503: problems(503)[503]},
+)
+def readyz(request: Request, server: ServerDep) -> Readiness | Response:
+    """Database, broker and the newest worker's heartbeat; 503 names what is missing."""
+    checks = {"database": _database(server), "broker": _broker(server)}
+    checks["worker"] = _worker(server) if checks["database"] == "ok" else "unknown"
+    missing = [f"{name}: {said}" for name, said in checks.items() if said != "ok"]
+    if missing:
+        return problem(request, 503, "not-ready", "; ".join(missing), checks=checks)
+    return Readiness(checks=checks)
+
+
+@router.get("/v1/version", summary="What runs here?")
+def version() -> Version:
+    """Version of the server."""
+    return Version(version=VERSION, python=platform.python_version())
+
+
+@router.get(
+    "/v1/workers",
+    summary="List workers",
+    response_model=WorkerPage,
+    dependencies=[Depends(reader)],
+    responses=problems(),
+)
+def list_workers(server: ServerDep) -> WorkerPage:
+    """Most recent heartbeat first."""
+    alive_since = datetime.now(UTC) - timedelta(seconds=ALIVE_S)
+    with server.database.session() as session:
+        rows = read.workers(session)
+        items = [
+            WorkerAnswer(
+                id=row.id,
+                host=row.host,
+                pid=row.pid,
+                slots=row.slots,
+                device=row.device,
+                started_at=row.started_at,
+                heartbeat_at=row.heartbeat_at,
+                is_alive=row.stopped_at is None and row.heartbeat_at >= alive_since,
+                current=row.current,
+                stopped_at=row.stopped_at,
+            )
+            for row in rows
+        ]
+    return WorkerPage(items=items)
+
+
+def _database(server: Server) -> str:
+    try:
+        server.database.ping()
+    except SQLAlchemyError as error:
+        return f"does not answer ({type(error).__name__})"
+    return "ok"
+
+
+def _broker(server: Server) -> str:
+    connection = redis.Redis.from_url(
+        server.redis_url, socket_timeout=1.0, socket_connect_timeout=1.0
+    )
+    try:
+        connection.ping()
+    except redis.RedisError as error:
+        return f"does not answer ({type(error).__name__})"
+    finally:
+        connection.close()
+    return "ok"
+
+
+def _worker(server: Server) -> str:
+    alive_since = datetime.now(UTC) - timedelta(seconds=ALIVE_S)
+    with server.database.session() as session:
+        newest = next(iter(read.workers(session)), None)
+    if newest is None:
+        return "none has started"
+    if newest.stopped_at is not None or newest.heartbeat_at < alive_since:
+        return f"none heard of since {newest.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC"
+    return "ok"

@@ -1,0 +1,53 @@
+"""What every endpoint may use; made once by `create_app` and kept in `app.state`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import anyio
+from fastapi import Depends
+from starlette.requests import Request
+
+from app.api.wakes import Wakes
+from app.broker.doorbell import Doorbell
+from app.broker.wake import Wake
+from app.db.database import Database
+from app.settings import Settings
+
+STREAM_READERS = 8
+"""Threads that streams may occupy at once: many clients must not starve the other endpoints."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """The parts behind the API."""
+
+    settings: Settings
+    database: Database
+    doorbell: Doorbell
+    wake: Wake
+    """Tells the streams of every process that a job's record grew."""
+    wakes: Wakes
+    """Hears it, for the streams of this process."""
+    redis_url: str
+    open_access: bool
+    """Whether a direct request from this machine needs no API key."""
+    stream_readers: anyio.CapacityLimiter = field(
+        default_factory=lambda: anyio.CapacityLimiter(STREAM_READERS)
+    )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.doorbell.close()
+        self.wake.close()
+        self.database.dispose()
+
+
+def _server(request: Request) -> Server:
+    server = request.app.state.server
+    assert isinstance(server, Server)
+    return server
+
+
+ServerDep = Annotated[Server, Depends(_server)]

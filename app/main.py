@@ -1,0 +1,156 @@
+"""The API process: `python -m app.main --host HOST --port PORT`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_address
+from socket import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.api import checkpoints, datasets, errors, events, jobs, logs, metrics, openapi, operations
+from app.api.envelope import Envelope
+from app.api.json_log import configure
+from app.api.server import Server
+from app.api.wakes import Wakes
+from app.broker.doorbell import Doorbell
+from app.broker.wake import Wake
+from app.db.database import Database
+from app.embedded.home import NotRunningError, addresses
+from app.jobs import keys
+from app.settings import Settings
+
+SHUTDOWN_S = 5
+"""How long requests in progress may go on when the process is asked to stop."""
+
+log = logging.getLogger("gogooku3.api")
+
+
+def create_app(
+    settings: Settings, *, database_url: str, redis_url: str, open_access: bool
+) -> FastAPI:
+    """The application; everything it shares lives in `app.state.server`.
+
+    `open_access`: answer direct requests from this machine without an API key.
+    """
+    wakes = Wakes(redis_url)
+    server = Server(
+        settings=settings,
+        database=Database(database_url),
+        doorbell=Doorbell(redis_url),
+        wake=Wake(redis_url),
+        wakes=wakes,
+        redis_url=redis_url,
+        open_access=open_access,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        listening = asyncio.create_task(wakes.run())
+        yield
+        wakes.close()
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        server.close()
+
+    app = FastAPI(lifespan=lifespan, redoc_url=None)
+    app.state.server = server
+    errors.install(app)
+    for part in (jobs, events, metrics, logs, checkpoints, datasets, operations):
+        app.include_router(part.router)
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    app.add_middleware(Envelope)
+    return app
+
+
+class ApiServer(uvicorn.Server):
+    """uvicorn, which otherwise waits for event streams that never end by themselves."""
+
+    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+        super().__init__(config)
+        self._wakes: Wakes = app.state.server.wakes
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """End the streams, then everything else."""
+        self._wakes.close()
+        await super().shutdown(sockets)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the API until SIGTERM or SIGINT; 2 when it may not or cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m app.main", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8642)
+    given = parser.parse_args(arguments)
+    configure()
+    settings = Settings()
+    try:
+        found = addresses(settings)
+    except NotRunningError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    is_open = may_be_open(settings, given.host, found.database_url)
+    if is_open is None:
+        sys.stderr.write(
+            f"refusing to listen on {given.host} without an API key: anybody who reaches this "
+            "address could run jobs. Make a key with `gogooku3 keys create NAME --scope admin`, "
+            "or listen on 127.0.0.1.\n"
+        )
+        return 2
+    app = create_app(
+        settings,
+        database_url=found.database_url,
+        redis_url=found.redis_url,
+        open_access=is_open,
+    )
+    ApiServer(app, host=given.host, port=given.port).run()
+    return 0
+
+
+def may_be_open(settings: Settings, host: str, database_url: str) -> bool | None:
+    """Whether requests without a key are answered; None when the server must not start at all.
+
+    Loopback with the embedded database is open; loopback with a database of one's own is open as
+    long as that holds no key when the server starts; any other address needs a key to exist.
+    """
+    database = Database(database_url, pool_size=1, max_overflow=0)
+    try:
+        with database.session() as session:
+            has_key = keys.any_usable(session)
+    finally:
+        database.dispose()
+    if not is_loopback(host):
+        return False if has_key else None
+    is_embedded = settings.database_url is None
+    return is_embedded or not has_key
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

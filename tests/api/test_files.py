@@ -1,0 +1,131 @@
+"""Files: ranges as RFC 9110 has them, pieces of logs, and nothing from outside the folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.files import MissingFileError, Span, asked_span, open_inside
+from app.api.logs import piece_of, tail_of
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A descriptor for reading."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("header", "span"),
+    [
+        ("bytes=0-0", Span(0, 1)),
+        ("bytes=2-", Span(2, 10)),
+        ("bytes=2-999", Span(2, 10)),
+        ("bytes=-3", Span(7, 10)),
+        ("bytes=-999", Span(0, 10)),
+        (None, None),
+        ("bytes=-", None),
+        ("bytes=5-2", None),
+        ("bytes=0-1,4-5", None),
+        ("items=0-1", None),
+        ("bytes=" + "9" * 400 + "-", None),
+    ],
+)
+def test_range_header(header: str | None, span: Span | None) -> None:
+    assert asked_span(header, 10) == span
+
+
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=-0"])
+def test_range_outside_the_file(header: str) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        asked_span(header, 10)
+
+
+def test_only_plain_files_inside_the_folder_are_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts"
+    (folder / "job").mkdir(parents=True)
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (folder / "job" / "fine").write_text("fine")
+    (folder / "job" / "link").symlink_to(secret)
+    (folder / "job" / "inner").symlink_to(folder / "job" / "fine")
+    (folder / "linked").symlink_to(tmp_path)
+    os.mkfifo(folder / "job" / "pipe")
+    os.close(open_inside(folder, "job/fine"))
+    refused = [
+        "job/link",
+        "job/inner",
+        "linked/secret",
+        "../secret",
+        "job/../../secret",
+        str(secret),
+        "job/pipe",
+        "job",
+        "",
+        "job/missing",
+    ]
+    for relative in refused:
+        with pytest.raises(MissingFileError):
+            open_inside(folder, relative)
+
+
+def test_folder_may_itself_be_reached_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_text("x")
+    (tmp_path / "home").symlink_to(tmp_path / "real")
+    os.close(open_inside(tmp_path / "home", "file"))
+
+
+@given(text=st.text(max_size=200), limit=st.integers(min_value=4, max_value=50))
+def test_pieces_add_up_to_the_log_and_never_cut_a_character(
+    tmp_path_factory: pytest.TempPathFactory, text: str, limit: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "log.txt"
+    path.write_bytes(text.encode())
+    read = b""
+    with opened(path) as descriptor:
+        while (piece := piece_of(descriptor, len(read), limit)).content:
+            piece.content.decode()
+            assert len(piece.content) <= limit
+            read += piece.content
+    assert read == text.encode()
+
+
+def test_piece_advances_through_bytes_that_are_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"\xf0" * 10)
+    with opened(path) as descriptor:
+        at = 0
+        while (piece := piece_of(descriptor, at, 4)).content:
+            at = piece.end
+    assert at == 10
+
+
+def test_piece_after_the_end_is_empty_and_tells_the_size(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("abc")
+    with opened(path) as descriptor:
+        piece = piece_of(descriptor, 100, 10)
+    assert (piece.content, piece.start, piece.end, piece.size) == (b"", 100, 100, 3)
+
+
+def test_tail_gives_whole_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("one\ntwo\nthree\nfour")
+    with opened(path) as descriptor:
+        assert tail_of(descriptor, 2, 1000).content == b"three\nfour"
+        assert tail_of(descriptor, 99, 1000).content == b"one\ntwo\nthree\nfour"
+        assert tail_of(descriptor, 99, 12).content == b"three\nfour"
+        assert tail_of(descriptor, 2, 1000).end == 18
+        assert tail_of(descriptor, 2, 1000).start == 8
+        assert tail_of(descriptor, 1, 2).content == b"ur"

@@ -1,0 +1,122 @@
+"""A worker: takes queued jobs while it has a free slot and runs each to its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+
+from app.domain import NotFoundError
+from app.jobs import workers
+from app.jobs.claim import Claim, claim, queued_count
+from app.jobs.reap import Reaped, reap
+from worker.devices import Slot
+from worker.outage import is_outage
+from worker.slots import Slots
+from worker.supervisor import Supervisor, Workplace
+
+logger = logging.getLogger(__name__)
+
+
+class Host:
+    """This process as the database knows it."""
+
+    def __init__(self, place: Workplace, slots: Slots, *, has_gpu: bool) -> None:
+        """Raises sqlalchemy's errors when the database is away: nothing runs yet."""
+        self.place = place
+        self.slots = slots
+        self.has_gpu = has_gpu
+        self.worker_id = self._register()
+        self._threads: list[threading.Thread] = []
+
+    def work(self) -> None:
+        """Run queued jobs, one after another, until none waits; at once if no slot is free.
+
+        Called by whoever hears that a job waits: a doorbell's task, or the poll.
+        """
+        slot = self.slots.take()
+        if slot is None:
+            return
+        try:
+            while not self.place.stopping.is_set():
+                claimed_at = time.monotonic()
+                claimed = self._claim(slot)
+                if claimed is None:
+                    break
+                self.slots.runs(slot, claimed.job_id, claimed.attempt)
+                Supervisor(claimed, slot, self.place, claimed_at).run()
+                self.slots.rests(slot)
+        except Exception as error:
+            if not is_outage(error):
+                logger.exception("slot %s: a job was left to the reaper", slot.number)
+            else:
+                logger.warning("slot %s: the database is away: %s", slot.number, error)
+        finally:
+            self.slots.give_back(slot)
+
+    def look(self) -> None:
+        """Start work in a thread of our own if a job waits and a slot is free: what heals a
+        doorbell that was lost."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if not self.slots.free_count() or self.place.stopping.is_set():
+            return
+        with self.place.database.session() as session:
+            waiting = queued_count(session, has_gpu=self.has_gpu)
+        for _ in range(min(waiting, self.slots.free_count())):
+            thread = threading.Thread(target=self.work, name="work")
+            thread.start()
+            self._threads.append(thread)
+
+    def beat(self) -> None:
+        """Say that this worker is alive and what it runs."""
+        try:
+            with self.place.database.session() as session:
+                workers.heartbeat(session, self.worker_id, self.slots.current())
+        except NotFoundError:
+            self.worker_id = self._register()
+
+    def reap(self) -> list[Reaped]:
+        """Take back the jobs of workers that are gone."""
+        with self.place.database.session() as session:
+            reaped = reap(session)
+        for job in reaped:
+            logger.warning("%s attempt %s lost its lease: %s", job.job_id, job.attempt, job.state)
+            # Listeners look the events up themselves: any number tells them to.
+            self.place.wake.publish(job.job_id, 0)
+        return reaped
+
+    def leave(self) -> None:
+        """Wait for the threads of `look`, and say that this worker has ended."""
+        for thread in self._threads:
+            thread.join()
+        with suppress(NotFoundError), self.place.database.session() as session:
+            workers.stop(session, self.worker_id)
+
+    def _register(self) -> str:
+        with self.place.database.session() as session:
+            worker = workers.register(
+                session,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                slots=self.slots.count,
+                device="cuda" if self.has_gpu else "cpu",
+            )
+            return worker.id
+
+    def _claim(self, slot: Slot) -> Claim | None:
+        with self.place.database.session() as session:
+            claimed = claim(
+                session,
+                worker_id=self.worker_id,
+                lease_owner=f"{self.worker_id}/{slot.number}",
+                lease_s=self.place.lease_s,
+                slot=slot.number,
+                has_gpu=slot.gpu is not None,
+            )
+        if claimed is not None:
+            logger.info("%s attempt %s claimed", claimed.job_id, claimed.attempt)
+            self.place.wake.publish(claimed.job_id, 0)
+        return claimed

@@ -1,0 +1,109 @@
+"""The worker process: `python -m worker.main --slots N`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+import threading
+import time
+
+from celery import Celery, signals
+
+from app.broker.celery import CLAIM_TASK, make_celery
+from app.broker.wake import Wake
+from app.db import Database
+from app.embedded.home import NotRunningError, addresses
+from app.settings import Settings
+from worker.devices import find_gpus, make_slots
+from worker.host import Host
+from worker.maintenance import Maintenance
+from worker.outage import is_outage
+from worker.slots import Slots
+from worker.supervisor import Workplace
+
+START_RETRY_S = 1.0
+logger = logging.getLogger("worker")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; jobs then go back to the queue with their checkpoints."""
+    parser = argparse.ArgumentParser(prog="worker.main", description=__doc__)
+    parser.add_argument("--slots", type=int, default=1, help="jobs that run at once")
+    given = parser.parse_args(arguments)
+    if given.slots < 1:
+        parser.error("--slots must be at least 1")
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    settings = Settings()
+    try:
+        where = addresses(settings)
+    except NotRunningError as error:
+        logger.error("%s", error)
+        return 1
+    place = Workplace(
+        database=Database(where.database_url),
+        wake=Wake(where.redis_url),
+        caches=settings.caches,
+        artifacts=settings.artifacts,
+        lease_s=settings.lease_s,
+        stopping=threading.Event(),
+    )
+    gpus = find_gpus()
+    host = _start(place, Slots(make_slots(given.slots, gpus)), has_gpu=bool(gpus))
+    logger.info("worker %s: %s slots, %s GPUs", host.worker_id, given.slots, len(gpus))
+    maintenance = Maintenance(host)
+    maintenance.start()
+    try:
+        exit_code = _listen(make_celery(where.redis_url), host)
+    finally:
+        place.stopping.set()
+        maintenance.end()
+        host.leave()
+        place.wake.close()
+        place.database.dispose()
+    return exit_code
+
+
+def _start(place: Workplace, slots: Slots, *, has_gpu: bool) -> Host:
+    """Registered with the database, which may still be starting."""
+    while True:
+        try:
+            return Host(place, slots, has_gpu=has_gpu)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            logger.warning("waiting for the database: %s", error)
+            time.sleep(START_RETRY_S)
+
+
+def _listen(celery: Celery, host: Host) -> int:
+    """Serve doorbells until a signal ends the process; Celery's own signal handlers do that."""
+
+    def stop(**_: object) -> None:
+        host.place.stopping.set()
+
+    def keep_our_logging(**_: object) -> None:
+        """Celery configures logging unless somebody else says that they did."""
+
+    celery.task(host.work, name=CLAIM_TASK)
+    signals.worker_shutting_down.connect(stop, weak=False)
+    signals.setup_logging.connect(keep_our_logging, weak=False)
+    worker = celery.Worker(
+        pool="threads",
+        concurrency=host.slots.count,
+        hostname=f"{host.worker_id}@{socket.gethostname()}",
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

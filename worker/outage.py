@@ -1,0 +1,16 @@
+"""Telling a database that is away for a moment from a fault."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed a little later.
+
+    True while the server restarts or does not answer, when a lock or the pool was not free in
+    time, and when the server ended the session of a process that was suspended.
+    """
+    if isinstance(error, OperationalError | InterfaceError | TimeoutError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated

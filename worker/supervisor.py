@@ -1,0 +1,328 @@
+"""One attempt of a job: start the trainer, record what it reports, keep the lease, end it.
+
+No transaction is open while the trainer works, and the database may be away for as long as the
+lease lasts: events wait here, and the trainer goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from app.broker.wake import Wake
+from app.db import Database
+from app.domain import StaleLeaseError
+from app.jobs.claim import Claim
+from app.jobs.finish import finish
+from app.jobs.lease import renew
+from app.jobs.record import record
+from gogooku3.events import (
+    CheckpointEvent,
+    EndEvent,
+    Event,
+    FailureEvent,
+    ProgressEvent,
+    ResumePointEvent,
+    RunRequest,
+    StartEvent,
+    WarningEvent,
+    parse_event,
+)
+from worker.child import TRAINER, Child, child_environment
+from worker.classify import Asked, Ending, classify, fault
+from worker.devices import Slot
+from worker.log import last_line, mark
+from worker.outage import is_outage
+
+TICK_S = 0.1
+FLUSH_S = 0.5
+"""Events are recorded at least this often, several in one transaction."""
+LISTEN_S = 1.0
+"""A user's cancel is heard this fast: with each renewal of the lease."""
+BATCH = 500
+RETRY_S = 0.5
+SHUTDOWN_PATIENCE_S = 10.0
+"""How long a worker that shuts down waits for a database that is away."""
+Answer = TypeVar("Answer")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all attempts of a worker share."""
+
+    database: Database
+    wake: Wake
+    caches: Path
+    artifacts: Path
+    lease_s: float
+    stopping: threading.Event
+    """Set when the worker shuts down."""
+    command: Sequence[str] = TRAINER
+    grace_s: float = 30.0
+    """Time a trainer has to write its resume state before it is killed."""
+
+
+@dataclass
+class Supervisor:
+    """Runs one claimed attempt to its end, in the calling thread."""
+
+    claim: Claim
+    slot: Slot
+    place: Workplace
+    claimed_at: float
+    """`time.monotonic()` before the transaction of the claim began."""
+    _buffer: list[Event] = field(default_factory=list)
+    _last: EndEvent | FailureEvent | None = None
+    _asked: Asked | None = None
+    _kill_at: float | None = None
+    _is_stale: bool = False
+
+    def run(self) -> None:
+        """Supervise; returns when the attempt has ended and that is recorded, or when the lease
+        is lost. Whatever goes wrong here, no trainer is left behind."""
+        self._renewed_at = self.claimed_at
+        self._started_at = time.monotonic()
+        try:
+            ending = self._run_child()
+        except Exception as error:
+            # Nothing that goes wrong on our side may leave a job without an end.
+            logger.exception("%s: the supervisor failed", self._name)
+            self._buffer.clear()
+            ending = fault(error)
+        if ending is not None and not self._is_stale:
+            self._settle(ending)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.claim.job_id} attempt {self.claim.attempt}"
+
+    @property
+    def _out_dir(self) -> Path:
+        return self.place.artifacts / self.claim.job_id / f"attempt-{self.claim.attempt}"
+
+    def _run_child(self) -> Ending | None:
+        """Start the trainer and see it through; None when the lease was lost before it began."""
+        self._out_dir.mkdir(parents=True, exist_ok=True)
+        log = self._out_dir.parent / "log.txt"
+        mark(log, f"attempt {self.claim.attempt} begins")
+        environment = child_environment(self.claim.resources.cpu_threads, self._gpu)
+        child = Child(self._out_dir, log, environment, self.place.command)
+        logger.info("%s: trainer %s started", self._name, child.pid)
+        try:
+            # The lease may have run out while this process was suspended: the trainer idles
+            # until a renewal has proved that the job is still ours.
+            self._renew(child)
+            child.renewed(self._renewed_at)
+            if not self._is_stale:
+                child.send(self._request())
+            self._watch(child)
+        finally:
+            child.kill()
+            exit_code = child.reap()
+            self._drain(child)
+            child.close()
+        logger.info("%s: trainer %s ended with %s", self._name, child.pid, exit_code)
+        if self._is_stale:
+            mark(log, f"attempt {self.claim.attempt} lost its lease")
+            return None
+        ending = classify(
+            exit_code,
+            last=self._last,
+            asked=self._asked,
+            timeout_s=self.claim.limits.timeout_s,
+            last_line=last_line(log),
+        )
+        told = f": {ending.reason['message']}" if ending.reason else ""
+        mark(log, f"attempt {self.claim.attempt} ended, {ending.outcome.value}{told}")
+        return ending
+
+    @property
+    def _gpu(self) -> str | None:
+        return self.slot.gpu if self.claim.resources.gpus else None
+
+    def _request(self) -> RunRequest:
+        resume = None
+        if self.claim.resume_path is not None:
+            resume = self.place.artifacts / self.claim.resume_path
+            if not resume.is_file():
+                self._warn("resume-missing", f"{resume.name} is gone: starts from the beginning")
+                resume = None
+        return RunRequest(
+            config=self.claim.config,
+            dataset=self.place.caches / f"{self.claim.dataset}.arrow",
+            out_dir=self._out_dir,
+            resume=resume,
+            recorded_epoch=self.claim.recorded_epoch if resume else 0,
+            lease_s=self.place.lease_s,
+            cpu_threads=self.claim.resources.cpu_threads,
+            device="cpu" if self._gpu is None else "cuda:0",
+        )
+
+    def _watch(self, child: Child) -> None:
+        flushed_at = time.monotonic()
+        listen_s = min(LISTEN_S, self.place.lease_s / 4)
+        heard_at = flushed_at
+        while not child.has_ended():
+            self._wait(child)
+            self._collect(child)
+            now = time.monotonic()
+            if self._buffer and now - flushed_at >= FLUSH_S:
+                self._flush()
+                flushed_at = time.monotonic()
+            if now - heard_at >= listen_s:
+                self._renew(child)
+                heard_at = time.monotonic()
+            self._enforce(child)
+
+    def _wait(self, child: Child) -> None:
+        if child.is_drained:
+            time.sleep(TICK_S)
+        else:
+            select.select([child.events_fd], [], [], TICK_S)
+
+    def _enforce(self, child: Child) -> None:
+        """End the trainer when it must not go on."""
+        now = time.monotonic()
+        timeout_s = self.claim.limits.timeout_s
+        if self._is_stale:
+            child.kill()
+        elif now - self._renewed_at > self.place.lease_s:
+            self._ask(child, Asked.LEASE, grace_s=0.0)
+        elif self.place.stopping.is_set():
+            self._ask(child, Asked.SHUTDOWN)
+        elif timeout_s is not None and now - self._started_at > timeout_s:
+            self._ask(child, Asked.TIMEOUT)
+        if self._kill_at is not None and now >= self._kill_at:
+            child.kill()
+
+    def _ask(self, child: Child, why: Asked, *, grace_s: float | None = None) -> None:
+        """Ask the trainer to end, the first time only, and to have done so after the grace."""
+        grace_s = self.place.grace_s if grace_s is None else grace_s
+        kill_at = time.monotonic() + grace_s
+        if self._asked is None:
+            logger.info("%s: asked to end: %s", self._name, why.value)
+            self._asked, self._kill_at = why, kill_at
+            child.terminate()
+        elif self._kill_at is None or kill_at < self._kill_at:
+            self._kill_at = kill_at
+
+    def _collect(self, child: Child) -> None:
+        for line in child.read_lines():
+            try:
+                event = parse_event(line)
+            except ValidationError:
+                logger.warning("%s: not an event: %r", self._name, line[:200])
+                self._warn("unknown-event", "the trainer reported something unknown; see its log")
+                continue
+            self._take(child, event)
+
+    def _take(self, child: Child, event: Event) -> None:
+        if isinstance(event, EndEvent | FailureEvent):
+            self._last = event
+            return
+        if isinstance(event, StartEvent) and not self._is_expected_dataset(event):
+            self._ask(child, Asked.DATASET, grace_s=0.0)
+        if isinstance(event, CheckpointEvent | ResumePointEvent):
+            path = (self._out_dir / event.path).relative_to(self.place.artifacts)
+            event = event.model_copy(update={"path": str(path)})
+        overtakes = self._buffer and isinstance(self._buffer[-1], ProgressEvent)
+        if overtakes and isinstance(event, ProgressEvent):
+            self._buffer.pop()  # only the newest matters, and an outage must not pile them up
+        self._buffer.append(event)
+
+    def _is_expected_dataset(self, event: StartEvent) -> bool:
+        dataset = event.provenance.get("dataset", {})
+        return bool(dataset.get("fingerprint") == self.claim.dataset_fingerprint)
+
+    def _warn(self, code: str, message: str) -> None:
+        self._buffer.append(WarningEvent(code=code, message=message))
+
+    def _drain(self, child: Child) -> None:
+        """Take what the ended trainer had written; nothing can follow it."""
+        while not child.is_drained:
+            before = len(self._buffer)
+            self._collect(child)
+            if len(self._buffer) == before:
+                break
+
+    def _renew(self, child: Child) -> None:
+        """Hold the lease, tell the trainer, hear the user."""
+        at = time.monotonic()
+        orders = self._transact(
+            lambda session: renew(
+                session, self.claim.job_id, self.claim.attempt, self.place.lease_s
+            )
+        )
+        if orders is None:
+            return
+        self._renewed_at = at
+        child.renewed(at)
+        if orders.cancel:
+            self._ask(child, Asked.CANCEL, grace_s=0.0 if orders.force else None)
+
+    def _flush(self) -> None:
+        """Record what waits, in short transactions; what cannot be recorded now keeps waiting."""
+        while self._buffer and not self._is_stale:
+            count = min(len(self._buffer), BATCH)
+            last_seq = self._transact(partial(self._record, count))
+            if last_seq is None:
+                return
+            del self._buffer[:count]
+            self.place.wake.publish(self.claim.job_id, last_seq)
+
+    def _record(self, count: int, session: Session) -> int:
+        return record(session, self.claim.job_id, self.claim.attempt, self._buffer[:count])
+
+    def _settle(self, ending: Ending) -> None:
+        """Record the last events and the end together, however long the database takes."""
+        began = time.monotonic()
+
+        def end(session: Session) -> int:
+            if self._buffer:
+                self._record(len(self._buffer), session)
+            job = finish(
+                session,
+                self.claim.job_id,
+                self.claim.attempt,
+                outcome=ending.outcome,
+                reason=ending.reason,
+                exit_code=ending.exit_code,
+            )
+            logger.info("%s: the job is %s", self._name, job.state.value)
+            return job.last_seq
+
+        while not self._is_stale:
+            last_seq = self._transact(end)
+            if last_seq is not None:
+                self.place.wake.publish(self.claim.job_id, last_seq)
+                return
+            if self.place.stopping.wait(RETRY_S):
+                if time.monotonic() - began > SHUTDOWN_PATIENCE_S:
+                    logger.error("%s: its end is not recorded: the reaper's to do", self._name)
+                    return
+                time.sleep(RETRY_S)
+
+    def _transact(self, act: Callable[[Session], Answer]) -> Answer | None:
+        """One transaction; None when the database is away or the lease is lost."""
+        try:
+            with self.place.database.session() as session:
+                return act(session)
+        except StaleLeaseError as error:
+            logger.warning("%s: %s", self._name, error)
+            self._is_stale = True
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            logger.warning("%s: the database is away: %s", self._name, error)
+        return None

@@ -22,8 +22,8 @@ class BatchMaker:
     """Makes the batches of one configuration from one panel.
 
     With `reuse`, x_BNTF of every batch lies in the same memory and is overwritten by the next
-    `make`: several times faster for large markets, since fresh pages cost more than the copy. Without
-    it, each batch owns its memory.
+    `make`: faster for large markets, since fresh pages cost more than the copy. Without it, each
+    batch owns its memory.
     """
 
     def __init__(self, panel: Panel, data: DataConfig, *, reuse: bool = False) -> None:

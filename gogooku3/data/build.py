@@ -67,7 +67,7 @@ def build(
     liquidity_TN = liquidity(bars)
     universe_TN = members(bars, liquidity_TN, rule)
     quantities = Quantities(bars, liquidity_TN, universe_TN)
-    ever_N = universe_TN.any(axis=0)
+    ever_N = np.asarray(universe_TN.any(axis=0))
     if not ever_N.any():
         raise SourceDataError(
             f"no stock is ever in the universe: none of {len(bars.codes)} traded on {min_days} of "

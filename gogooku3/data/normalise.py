@@ -6,6 +6,7 @@ Shapes: T market days, N stocks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -47,7 +48,8 @@ def place_by_rank(x_V: Float, reference_M: Float) -> Float:
     below_V = np.searchsorted(sorted_M, x_V, side="left")
     up_to_V = np.searchsorted(sorted_M, x_V, side="right")
     # A member alone at its value stands half a step above those below it.
-    return (below_V + up_to_V - size) * (0.5 * np.sqrt(12.0 / (size * size - 1.0)))
+    scale = 0.5 * sqrt(12.0 / (size * size - 1.0))
+    return np.asarray((below_V + up_to_V - size) * scale)
 
 
 def place_by_zscore(x_V: Float, reference_M: Float) -> Float:
@@ -57,7 +59,7 @@ def place_by_zscore(x_V: Float, reference_M: Float) -> Float:
     spread = sorted_M.std()
     if not spread > 1e-12 * np.abs(sorted_M).max():
         return np.zeros_like(x_V)
-    return np.clip((x_V - sorted_M.mean()) / spread, -CLIP, CLIP)
+    return np.asarray(np.clip((x_V - sorted_M.mean()) / spread, -CLIP, CLIP))
 
 
 PLACES: dict[Normalisation, Callable[[Float, Float], Float]] = {

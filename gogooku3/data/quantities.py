@@ -68,7 +68,8 @@ class Quantities:
     def repair_TN(self) -> Float:
         """Factor that takes the extreme moves out of ratios of prices: the product, up to t, of
         each extreme move's inverse. It only ever enters as a ratio of two days."""
-        return np.cumprod(np.where(self.extreme_TN, 1.0 / (1.0 + self.raw_return_TN), 1.0), axis=0)
+        inverse_TN = np.where(self.extreme_TN, 1.0 / (1.0 + self.raw_return_TN), 1.0)
+        return np.asarray(np.cumprod(inverse_TN, axis=0), dtype=np.float64)
 
     @cached_property
     def close_TN(self) -> Float:
@@ -118,7 +119,8 @@ class Quantities:
     def counted_TN(self) -> Bool:
         """The stocks that make up a day's distribution and its sector means: the universe, or
         every stock with a row on the first days, when there is no universe yet."""
-        return np.where(self.universe_TN.any(axis=1)[:, None], self.universe_TN, self.present_TN)
+        has_universe_T1 = self.universe_TN.any(axis=1, keepdims=True)
+        return np.where(has_universe_T1, self.universe_TN, self.present_TN)
 
     def past_return(self, days: int) -> Float:
         """close / close `days` market days ago - 1."""

@@ -6,7 +6,7 @@ Shapes: T market days, N stocks, R rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -80,7 +80,11 @@ def _open(table: pl.DataFrame | pl.LazyFrame | Path) -> tuple[pl.LazyFrame, dict
         return table.lazy(), {"file": None, "size": None, "sha256": None}
     if not table.is_file():
         raise SourceDataError(f"there is no file {table}")
-    readers = {".parquet": pl.scan_parquet, ".csv": pl.scan_csv, ".arrow": pl.scan_ipc}
+    readers: dict[str, Callable[[Path], pl.LazyFrame]] = {
+        ".parquet": pl.scan_parquet,
+        ".csv": pl.scan_csv,
+        ".arrow": pl.scan_ipc,
+    }
     reader = readers.get(table.suffix.lower())
     if reader is None:
         known = ", ".join(readers)

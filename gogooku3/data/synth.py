@@ -233,7 +233,8 @@ def _listed(rng: np.random.Generator, people: _People, days: int) -> Bool:
     last_N = np.where(rng.random(stocks) < 0.04, rng.integers(days // 2, days, stocks), days)
     # The smaller a stock, the more often nobody trades it.
     idle_N = np.clip(0.004 * np.exp(-(people.log_size_N - people.log_size_N.mean())), 0.0, 0.04)
-    return (day_T1 >= first_N) & (day_T1 < last_N) & (rng.random((days, stocks)) >= idle_N)
+    listed_TN = (day_T1 >= first_N) & (day_T1 < last_N)
+    return np.asarray(listed_TN & (rng.random((days, stocks)) >= idle_N))
 
 
 def _realised(log_close_TN: Float, listed_TN: Bool, horizon: int) -> Float:
@@ -252,7 +253,7 @@ def _mean_rank_ic(expected_TN: Float, realised_TN: Float) -> float | None:
         if known_N.sum() < 8 or np.ptp(expected_N[known_N]) == 0.0:
             continue
         ranks = [np.argsort(np.argsort(x_N[known_N])) for x_N in (expected_N, realised_N)]
-        daily.append(np.corrcoef(*ranks)[0, 1])
+        daily.append(np.corrcoef(ranks[0], ranks[1])[0, 1])
     return round(float(np.mean(daily)), 6) if daily else None
 
 

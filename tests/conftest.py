@@ -6,7 +6,8 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -57,13 +58,27 @@ def migrated_template(postgres_url: str) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def fresh_database(
+    postgres_url: str, migrated_template: str
+) -> Callable[[], AbstractContextManager[str]]:
+    """`with fresh_database() as url`: a migrated database, dropped at the end."""
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        name = f"test_{next(_numbers)}"
+        create_database(postgres_url, name, template=migrated_template)
+        yield with_database(postgres_url, name)
+        drop_database(postgres_url, name)
+
+    return fresh
+
+
 @pytest.fixture(scope="module")
-def database_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+def database_url(fresh_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """Address of a fresh migrated database of this module's own."""
-    name = f"test_{next(_numbers)}"
-    create_database(postgres_url, name, template=migrated_template)
-    yield with_database(postgres_url, name)
-    drop_database(postgres_url, name)
+    with fresh_database() as url:
+        yield url
 
 
 @pytest.fixture
@@ -86,10 +101,16 @@ def valkey(servers_folder: Path) -> Iterator[EmbeddedValkey]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def fresh_broker(valkey: EmbeddedValkey) -> Callable[[], str]:
+    """Each call gives the address of another empty broker database."""
+    return lambda: valkey.url(next(_numbers))
+
+
 @pytest.fixture(scope="module")
-def redis_url(valkey: EmbeddedValkey) -> str:
+def redis_url(fresh_broker: Callable[[], str]) -> str:
     """Address of an empty broker database of this module's own."""
-    return valkey.url(next(_numbers))
+    return fresh_broker()
 
 
 def with_database(url: str, name: str) -> str:

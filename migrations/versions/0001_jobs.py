@@ -195,6 +195,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name=op.f("fk_jobs_api_key_id")),
         sa.ForeignKeyConstraint(["parent_id"], ["jobs.id"], name=op.f("fk_jobs_parent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+        postgresql_with={"fillfactor": 70},
     )
     op.create_index(
         "ix_jobs_api_key_id_state",
@@ -211,13 +212,6 @@ def upgrade() -> None:
         unique=False,
         postgresql_using="gin",
         postgresql_ops={"labels": "jsonb_path_ops"},
-    )
-    op.create_index(
-        "ix_jobs_lease",
-        "jobs",
-        ["lease_until"],
-        unique=False,
-        postgresql_where=sa.text("state = 'running'"),
     )
     op.create_index(
         "ix_jobs_queue",

@@ -8,13 +8,15 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gogooku3.nn.dropout import DayDropout
+
 
 class GatedResidual(nn.Module):
     """Add a gated branch to a skip connection: LayerNorm(skip + GLU(dropout(branch)))."""
 
     def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = DayDropout(dropout)
         self.gate = nn.Linear(inputs, 2 * outputs)
         self.norm = nn.LayerNorm(outputs)
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gogooku3.nn.grn import GatedResidualNetwork
+from gogooku3.nn.hinges import weighted_hinges
 
 
 class VariableSelection(nn.Module):
@@ -26,13 +27,18 @@ class VariableSelection(nn.Module):
         super().__init__()
         self.weigh = GatedResidualNetwork(features, width, features, dropout=dropout, context=width)
         # Features have unit variance: slopes of both signs and knots over the bulk of the values.
-        self.scale_FP = nn.Parameter(torch.randn(features, rank))
-        self.bias_FP = nn.Parameter(torch.empty(features, rank).uniform_(-1.0, 1.0))
-        self.lift_FPD = nn.Parameter(torch.randn(features, rank, width) / math.sqrt(rank))
+        self.scale_PF = nn.Parameter(torch.randn(rank, features))
+        self.bias_PF = nn.Parameter(torch.empty(rank, features).uniform_(-1.0, 1.0))
+        self.lift_PFD = nn.Parameter(torch.randn(rank, features, width) / math.sqrt(rank))
 
     def forward(self, x_TSF: Tensor, context_SD: Tensor) -> tuple[Tensor, Tensor]:
         """Selected embedding [T, S, D] and the weights [T, S, F], which sum to 1 over F."""
         weight_TSF = F.softmax(self.weigh(x_TSF, context_SD), dim=-1)
-        hinge_TSFP = torch.relu(x_TSF[..., None] * self.scale_FP + self.bias_FP)
-        weighted = (hinge_TSFP * weight_TSF[..., None]).flatten(-2)
-        return weighted @ self.lift_FPD.flatten(0, 1), weight_TSF
+        selected_RD = weighted_hinges(
+            x_TSF.flatten(0, 1),
+            weight_TSF.flatten(0, 1),
+            self.scale_PF,
+            self.bias_PF,
+            self.lift_PFD,
+        )
+        return selected_RD.unflatten(0, x_TSF.shape[:2]), weight_TSF

@@ -18,8 +18,8 @@ def test_the_grouped_product_equals_a_loop_over_features() -> None:
     selected_TSD, weight_TSF = block(x_TSF, context_SD)
     expected_TSD = torch.zeros(4, 6, 8)
     for f in range(5):
-        hinge = torch.relu(x_TSF[..., f, None] * block.scale_FP[f] + block.bias_FP[f])
-        expected_TSD += weight_TSF[..., f, None] * (hinge @ block.lift_FPD[f])
+        hinge = torch.relu(x_TSF[..., f, None] * block.scale_PF[:, f] + block.bias_PF[:, f])
+        expected_TSD += weight_TSF[..., f, None] * (hinge @ block.lift_PFD[:, f])
     torch.testing.assert_close(selected_TSD, expected_TSD)
     torch.testing.assert_close(weight_TSF.sum(-1), torch.ones(4, 6))
     assert (weight_TSF > 0).all()
@@ -51,12 +51,12 @@ def test_gradients_are_exact() -> None:
     assert torch.autograd.gradcheck(lambda x, c: block(x, c)[0], (x_TSF, context_SD))
 
     def by_parameters(*values: torch.Tensor) -> torch.Tensor:
-        names = ("scale_FP", "bias_FP", "lift_FPD")
+        names = ("scale_PF", "bias_PF", "lift_PFD")
         given = dict(zip(names, values, strict=True))
         out, _ = torch.func.functional_call(block, given, (x_TSF.detach(), context_SD.detach()))
         return out
 
     values = [
-        p.detach().clone().requires_grad_() for p in (block.scale_FP, block.bias_FP, block.lift_FPD)
+        p.detach().clone().requires_grad_() for p in (block.scale_PF, block.bias_PF, block.lift_PFD)
     ]
     assert torch.autograd.gradcheck(by_parameters, values)

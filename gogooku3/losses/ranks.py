@@ -40,7 +40,8 @@ def soft_ranks(score_BKN: Tensor, valid_BKN: Tensor, *, temperature: float, bins
     high_BK1 = z_BKN.masked_fill(~valid_BKN, -torch.inf).amax(-1, keepdim=True)
     step_BK1 = (high_BK1 - low_BK1).clamp(min=_LEAST_RANGE) / (bins - 1)
     place_BKN = torch.where(valid_BKN, (z_BKN - low_BK1) / step_BK1, 0.0)
-    left_BKN = place_BKN.detach().floor().clamp(0, bins - 2).long()
+    # A score that is not a number has no place: its share carries the NaN into the loss.
+    left_BKN = place_BKN.detach().nan_to_num(nan=0.0).floor().clamp(0, bins - 2).long()
     share_BKN = place_BKN - left_BKN
 
     count_BK1 = valid_BKN.sum(-1, keepdim=True)

@@ -19,14 +19,17 @@ EVALUATION_STOCKS = 4096
 
 
 class Feed:
-    """Makes the batches of one dataset for one model."""
+    """Makes the batches of one dataset for one model.
+
+    A batch's features lie in memory that the next batch overwrites: use it before asking again.
+    """
 
     def __init__(
         self, panel: Panel, config: TrainConfig, model: Model, device: torch.device
     ) -> None:
         self.panel = panel
         self.device = device
-        self._maker = BatchMaker(panel, config.data)
+        self._maker = BatchMaker(panel, config.data, reuse=True)
         self._graph: GraphBuilder | None = None
         if model.needs_graph and isinstance(config.model, AtftGatFanConfig):
             self._graph = GraphBuilder(panel, config.model.graph)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,7 @@ def write_best(out_dir: Path, panel: Panel, evaluation: Evaluation, epoch: int) 
         (PREDICTIONS_FILE, predictions_table(panel, evaluation)),
     ):
         labelled = table.replace_schema_metadata({"epoch": str(epoch)})
-        write_durably(out_dir / name, lambda file, table=labelled: _write(file, table))
+        write_durably(out_dir / name, partial(_write, labelled))
 
 
 def write_selection(
@@ -74,7 +75,7 @@ def write_selection(
     write_durably(out_dir / SELECTION_FILE, lambda file: file.write(text))
 
 
-def _write(file: Any, table: pa.Table) -> None:
+def _write(table: pa.Table, file: BinaryIO) -> None:
     with pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 

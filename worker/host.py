@@ -14,7 +14,7 @@ from app.jobs import workers
 from app.jobs.claim import Claim, claim, queued_count
 from app.jobs.reap import Reaped, reap
 from worker.devices import Slot
-from worker.outage import is_outage
+from worker.outage import first_line, is_outage
 from worker.slots import Slots
 from worker.supervisor import Supervisor, Workplace
 
@@ -53,7 +53,7 @@ class Host:
             if not is_outage(error):
                 logger.exception("slot %s: a job was left to the reaper", slot.number)
             else:
-                logger.warning("slot %s: the database is away: %s", slot.number, error)
+                logger.warning("slot %s: the database is away: %s", slot.number, first_line(error))
         finally:
             self.slots.give_back(slot)
 

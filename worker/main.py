@@ -19,7 +19,7 @@ from app.settings import Settings
 from worker.devices import find_gpus, make_slots
 from worker.host import Host
 from worker.maintenance import Maintenance
-from worker.outage import is_outage
+from worker.outage import first_line, is_outage
 from worker.slots import Slots
 from worker.supervisor import Workplace
 
@@ -77,7 +77,7 @@ def _start(place: Workplace, slots: Slots, *, has_gpu: bool) -> Host:
         except Exception as error:
             if not is_outage(error):
                 raise
-            logger.warning("waiting for the database: %s", error)
+            logger.warning("waiting for the database: %s", first_line(error))
             time.sleep(START_RETRY_S)
 
 

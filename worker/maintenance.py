@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from worker.host import Host
-from worker.outage import is_outage
+from worker.outage import first_line, is_outage
 
 POLL_S = 2.0
 logger = logging.getLogger(__name__)
@@ -41,6 +41,6 @@ class Maintenance(threading.Thread):
         except Exception as error:
             # One duty's fault must not end the others, nor this thread.
             if is_outage(error):
-                logger.warning("the database is away: %s", error)
+                logger.warning("the database is away: %s", first_line(error))
             else:
                 logger.exception("%s failed", duty.__name__)

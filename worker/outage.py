@@ -14,3 +14,8 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, OperationalError | InterfaceError | TimeoutError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def first_line(error: BaseException) -> str:
+    """What to log of an error whose text has several lines."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -42,7 +42,7 @@ from worker.child import TRAINER, Child, child_environment
 from worker.classify import Asked, Ending, classify, fault
 from worker.devices import Slot
 from worker.log import last_line, mark
-from worker.outage import is_outage
+from worker.outage import first_line, is_outage
 
 TICK_S = 0.1
 FLUSH_S = 0.5
@@ -51,6 +51,8 @@ LISTEN_S = 1.0
 """A user's cancel is heard this fast: with each renewal of the lease."""
 BATCH = 500
 RETRY_S = 0.5
+SILENT_SHARE = 0.75
+"""A trainer stops when it has not heard of its lease for 0.8 of its length."""
 SHUTDOWN_PATIENCE_S = 10.0
 """How long a worker that shuts down waits for a database that is away."""
 Answer = TypeVar("Answer")
@@ -87,6 +89,7 @@ class Supervisor:
     _asked: Asked | None = None
     _kill_at: float | None = None
     _is_stale: bool = False
+    _is_away: bool = False
 
     def run(self) -> None:
         """Supervise; returns when the attempt has ended and that is recorded, or when the lease
@@ -136,6 +139,8 @@ class Supervisor:
         if self._is_stale:
             mark(log, f"attempt {self.claim.attempt} lost its lease")
             return None
+        if self._asked is None and self._was_silent():
+            self._asked = Asked.LEASE
         ending = classify(
             exit_code,
             last=self._last,
@@ -146,6 +151,13 @@ class Supervisor:
         told = f": {ending.reason['message']}" if ending.reason else ""
         mark(log, f"attempt {self.claim.attempt} ended, {ending.outcome.value}{told}")
         return ending
+
+    def _was_silent(self) -> bool:
+        """Whether the trainer ended by itself because it had not heard of its lease for long."""
+        is_interrupted = isinstance(self._last, EndEvent) and self._last.outcome == "interrupted"
+        return is_interrupted and (
+            time.monotonic() - self._renewed_at > SILENT_SHARE * self.place.lease_s
+        )
 
     @property
     def _gpu(self) -> str | None:
@@ -317,12 +329,16 @@ class Supervisor:
         """One transaction; None when the database is away or the lease is lost."""
         try:
             with self.place.database.session() as session:
-                return act(session)
+                answer = act(session)
+            self._is_away = False
+            return answer
         except StaleLeaseError as error:
             logger.warning("%s: %s", self._name, error)
             self._is_stale = True
         except Exception as error:
             if not is_outage(error):
                 raise
-            logger.warning("%s: the database is away: %s", self._name, error)
+            if not self._is_away:
+                logger.warning("%s: the database is away: %s", self._name, first_line(error))
+            self._is_away = True
         return None

@@ -194,7 +194,7 @@ def check_data(header: DatasetHeader, data: DataConfig) -> list[Problem]:
 
 def nearest(name: str, known: tuple[str, ...]) -> str:
     """A hint for an unknown name: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
 
 

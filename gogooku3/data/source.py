@@ -157,7 +157,7 @@ def _refuse(rows: pl.DataFrame, bad: pl.Series, column: str, what: str) -> None:
     if not count:
         return
     shown = [name for name in ("date", "code", column) if name in rows.columns]
-    examples = rows.filter(bad).select(dict.fromkeys(shown)).head(EXAMPLES).rows()
+    examples = rows.filter(bad).select(*dict.fromkeys(shown)).head(EXAMPLES).rows()
     listed = "; ".join(" ".join(str(value) for value in row) for row in examples)
     plural = "rows" if count > 1 else "row"
     raise SourceDataError(f"column {column} {what} in {count} {plural}, such as: {listed}")

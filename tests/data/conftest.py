@@ -38,6 +38,13 @@ def panel(header: DatasetHeader) -> Panel:
     return Panel.open(header.path)
 
 
+@pytest.fixture(scope="session")
+def loose_panel(market: SyntheticMarket, tmp_path_factory: pytest.TempPathFactory) -> Panel:
+    """Every stock that trades regularly is in the universe: its size changes from day to day."""
+    out = tmp_path_factory.mktemp("caches") / "loose.arrow"
+    return Panel.open(build(market.table, name="loose", out=out).path)
+
+
 @pytest.fixture
 def built(tmp_path: Path) -> Callable[..., pl.DataFrame]:
     """Builds a table and returns the cache's rows, features spread into columns."""

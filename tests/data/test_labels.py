@@ -16,7 +16,9 @@ Bars = Callable[..., pl.DataFrame]
 
 
 def test_every_target_is_the_ratio_of_two_closes(market: SyntheticMarket, panel: Panel) -> None:
-    closes = {(day, code): close for day, code, close in market.table["date", "code", "close"].rows()}
+    closes = {
+        (day, code): close for day, code, close in market.table["date", "code", "close"].rows()
+    }
     known = 0
     for day, today in enumerate(panel.calendar):
         for stock, code in enumerate(panel.codes):

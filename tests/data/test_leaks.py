@@ -55,9 +55,7 @@ def test_a_table_cut_after_t_gives_the_same_bits_up_to_t(
     whole = built(market.table, normalisation=normalisation)
     for cut in CUTS:
         until = calendar[cut]
-        alone = built(
-            market.table.filter(pl.col("date") <= until), normalisation=normalisation
-        )
+        alone = built(market.table.filter(pl.col("date") <= until), normalisation=normalisation)
         here, there = shared(known(alone, until), known(whole, until))
         assert len(here) == len(alone) > 0
         assert here.equals(there)

@@ -31,6 +31,6 @@ class Base(DeclarativeBase):
         Json: JSONB(none_as_null=True),
         list[Json]: JSONB(none_as_null=True),
     }
-    # Values that the server works out (now(), version + 1) come back with the statement itself,
-    # so a row can be read after its transaction has ended.
+    # What the server works out by default (now(), version + 1) comes back with the statement
+    # itself, so a row can be read after its transaction has ended.
     __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.db import Job
 from app.domain import InvalidStateError, JobState
-from app.jobs.lock import lock_job
+from app.jobs.lock import lock_job, written
 from app.jobs.outcome import CANCELLED
 from app.jobs.transition import transition
 
@@ -30,5 +30,4 @@ def cancel(session: Session, job_id: str, force: bool = False) -> Job:
         job.cancel_requested_at = func.now()
     if force and job.state is JobState.RUNNING:
         job.force_requested = True
-    session.flush()
-    return job
+    return written(session, job)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.db import Attempt, Job, Json
 from app.domain import StaleLeaseError
-from app.jobs.lock import lock_job, lock_running
+from app.jobs.lock import lock_job, lock_running, written
 from app.jobs.outcome import Outcome, settle
 
 
@@ -38,8 +38,7 @@ def finish(
             return lock_job(session, job_id)
         raise
     settle(session, job, outcome, reason, exit_code=exit_code)
-    session.flush()
-    return job
+    return written(session, job)
 
 
 def _said_already(session: Session, job_id: str, attempt: int, outcome: Outcome) -> bool:

@@ -58,6 +58,7 @@ def revoke(session: Session, key_id: str) -> ApiKey:
     if key.revoked_at is None:
         key.revoked_at = func.now()
         session.flush()
+        session.refresh(key)
     return key
 
 

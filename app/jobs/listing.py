@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AwareDatetime, Field, TypeAdapter
 from sqlalchemy import ColumnElement, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -23,10 +23,13 @@ _ORDERS: dict[str, InstrumentedAttribute[Any]] = {
     "priority": Job.priority,
     "name": Job.name,
 }
-_PARSE: dict[str, Callable[[Any], Any]] = {
-    "created_at": datetime.fromisoformat,
-    "priority": int,
-    "name": str,
+_Text = Annotated[str, Field(strict=True, pattern=r"^[^\x00]*$")]
+_Time = Annotated[AwareDatetime, Field(strict=True)]
+_Number = Annotated[int, Field(strict=True, ge=-(2**62), le=2**62)]
+_TOKENS: dict[str, TypeAdapter[tuple[str, Any, str]]] = {
+    "created_at": TypeAdapter(tuple[_Text, _Time, _Text]),
+    "priority": TypeAdapter(tuple[_Text, _Number, _Text]),
+    "name": TypeAdapter(tuple[_Text, _Text, _Text]),
 }
 ORDERS = tuple(sign + name for name in _ORDERS for sign in ("", "-"))
 """What `order_by` may be; a minus sign turns the order around."""
@@ -134,14 +137,13 @@ def _token(bound_to: str, value: Any, job_id: str) -> str:
 def _read_token(token: str, bound_to: str, order_by: str) -> tuple[Any, str]:
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        owner, value, job_id = json.loads(text)
-        if owner != bound_to:
-            raise _invalid_token("belongs to a list with other filters or another order")
-        if "\x00" in str(value) + str(job_id):
-            raise _invalid_token("is not one of ours")
-        return _PARSE[order_by.removeprefix("-")](value), str(job_id)
-    except (binascii.Error, ValueError, TypeError) as error:
+        kind = _TOKENS[order_by.removeprefix("-")]
+        owner, value, job_id = kind.validate_json(text)
+    except ValueError as error:
         raise _invalid_token("is not one of ours") from error
+    if owner != bound_to:
+        raise _invalid_token("belongs to a list with other filters or another order")
+    return value, job_id
 
 
 def _invalid_token(what: str) -> InvalidSpecError:

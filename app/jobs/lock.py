@@ -39,3 +39,11 @@ def lock_running(session: Session, job_id: str, attempt: int) -> Job:
         f"attempt {attempt} of {job_id} no longer holds the lease: the job is {job.state.value}, "
         f"its attempt {job.attempt}"
     )
+
+
+def written(session: Session, job: Job) -> Job:
+    """The job as it was written, times of the database's clock included: readable after the
+    transaction."""
+    session.flush()
+    session.refresh(job)
+    return job

@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.db import ApiKey, Job
+from app.db import ApiKey, Job, JobEvent
 from app.domain import JobState, NotFoundError, TooManyJobsError, new_id
-from app.jobs.append import append
 from gogooku3.config import JobSpec, config_sources
 from gogooku3.data.header import DatasetHeader
 
@@ -45,12 +44,13 @@ def submit(
         resources=spec.resources.model_dump(mode="json"),
         limits=spec.limits.model_dump(mode="json"),
         attempt=0,
-        last_seq=0,
+        last_seq=1,
         api_key_id=api_key_id,
     )
     session.add(job)
     session.flush()
-    append(session, job, "state", {"state": JobState.QUEUED.value})
+    first = {"state": JobState.QUEUED.value}
+    session.add(JobEvent(job_id=job.id, seq=1, type="state", attempt=0, payload=first))
     session.flush()
     return job
 

@@ -36,10 +36,15 @@ def names(database: Database) -> set[str]:
 def test_commits_at_the_end_and_rolls_back_on_an_error(database: Database) -> None:
     with database.session() as session:
         session.add(worker("wrk_1"))
-    with pytest.raises(RuntimeError, match="oops"), database.session() as session:
-        session.add(worker("wrk_2"))
-        session.flush()
-        raise RuntimeError("oops")
+
+    def fail() -> None:
+        with database.session() as session:
+            session.add(worker("wrk_2"))
+            session.flush()
+            raise RuntimeError("oops")
+
+    with pytest.raises(RuntimeError, match="oops"):
+        fail()
     assert names(database) == {"wrk_1"}
 
 
@@ -53,10 +58,15 @@ def test_rows_stay_readable_after_the_commit(database: Database) -> None:
 def test_what_must_be_kept_survives_a_rollback(database: Database) -> None:
     with database.session() as session:
         session.add(worker("wrk_1"))
-    with pytest.raises(RuntimeError), database.session() as session:
-        session.add(worker("wrk_2"))
-        after_rollback(session, update(Worker).values(slots=7))
-        raise RuntimeError
+
+    def fail() -> None:
+        with database.session() as session:
+            session.add(worker("wrk_2"))
+            after_rollback(session, update(Worker).values(slots=7))
+            raise RuntimeError("oops")
+
+    with pytest.raises(RuntimeError, match="oops"):
+        fail()
     with database.session() as session:
         assert session.execute(select(Worker.id, Worker.slots)).all() == [("wrk_1", 7)]
 
@@ -109,12 +119,14 @@ def test_a_suspended_process_cannot_hold_locks_for_ever(database: Database) -> N
 def test_the_server_ends_an_idle_transaction_and_frees_its_lock(database: Database) -> None:
     with database.session() as session:
         session.add(worker("wrk_1"))
-    with pytest.raises(SQLAlchemyError), database.session() as suspended:
+    with database.session() as suspended:
         suspended.execute(text("SET LOCAL idle_in_transaction_session_timeout = '200ms'"))
         suspended.execute(update(Worker).values(slots=2))
         with database.session() as other:
             other.execute(update(Worker).values(slots=3))
-        suspended.execute(text("SELECT 1"))
+        with pytest.raises(SQLAlchemyError):
+            suspended.execute(text("SELECT 1"))
+        suspended.rollback()
     with database.session() as session:
         assert session.scalar(select(Worker.slots)) == 3
 

@@ -119,9 +119,11 @@ class AtftGatFan(Model):
         x_TSF = x_SFT.permute(2, 0, 1)
         x_TSF = x_TSF.gather(0, order_TS[..., None].expand_as(x_TSF))
         # Contexts are made once per sector, not once per stock.
-        table = self.sector.weight
-        selected_TSD, weight_TSF = self.selection(x_TSF, self.selection_context(table)[sector_S])
-        h_SD = self.encoder(selected_TSD, count_S, self.enrichment_context(table)[sector_S])
+        sectors = self.sector.weight
+        selecting_SD = self.selection_context(sectors).index_select(0, sector_S)
+        enriching_SD = self.enrichment_context(sectors).index_select(0, sector_S)
+        selected_TSD, weight_TSF = self.selection(x_TSF, selecting_SD)
+        h_SD = self.encoder(selected_TSD, count_S, enriching_SD)
         step_T = torch.arange(x_TSF.shape[0], device=x_TSF.device)
         seen_TS1 = (step_T[:, None] < present_ST.sum(1))[..., None]
         weight_F = (weight_TSF.detach().float() * seen_TS1).sum((0, 1))

@@ -98,7 +98,10 @@ class GraphAttention(nn.Module):
         """x [B, N, D] -> [B, N, D]."""
         days, stocks, neighbours = edges.source_BNM.shape
         shape = (days, stocks, neighbours, self.heads, -1)
-        source_BNMHC = self.source(x_BND).flatten(0, 1)[edges.source_BNM].view(shape)
+        # Not x[index]: its backward pass adds by atomics, in another order each time, and is slow.
+        source_BNMHC = (
+            self.source(x_BND).flatten(0, 1).index_select(0, edges.source_BNM.flatten()).view(shape)
+        )
         target_BN1HC = self.target(x_BND).view(days, stocks, 1, self.heads, -1)
         edge_BNMHC = self.edge(edges.feature_BNME).view(shape)
         hidden = F.leaky_relu(source_BNMHC + target_BN1HC + edge_BNMHC, _SLOPE)

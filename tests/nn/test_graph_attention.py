@@ -97,6 +97,23 @@ def test_missing_edges_and_other_days_do_not_matter() -> None:
     assert (after_BND[1] - before_BND[1]).abs().max() > 1e-3
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_gradients_repeat_bit_for_bit() -> None:
+    layer = _layer(2, True)
+    generator = torch.Generator().manual_seed(0)
+    x_BND = torch.randn(1, 1500, WIDTH, generator=generator, requires_grad=True)
+    neighbour_BNM = torch.randint(0, 50, (1, 1500, 8), generator=generator)
+    edge_BNME = torch.randn(1, 1500, 8, EDGE, generator=generator)
+    probe_BND = torch.randn(1, 1500, WIDTH, generator=generator)
+
+    def gradient() -> Tensor:
+        out_BND = layer(x_BND, Edges.of(neighbour_BNM, edge_BNME))
+        return torch.autograd.grad((out_BND * probe_BND).sum(), x_BND)[0]
+
+    first = gradient()
+    assert all(torch.equal(gradient(), first) for _ in range(8))
+
+
 def test_edge_features_matter() -> None:
     layer = _layer(2, True)
     x_BND, neighbour_BNM, edge_BNME = _graph()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -39,8 +40,11 @@ def check(model: type[Model], given: Any) -> tuple[Model | None, list[Problem]]:
             fresh = [p for p in problems_of(error, model, rest) if p.pointer not in found]
         else:
             return (None if found else valid), list(found.values())
-        seen = {*found, *(p.pointer for p in fresh)}
-        found.update({p.pointer: p for p in fresh if not _follows_from(p.pointer, seen)})
+        # A problem that only arose because something inside it was left out is not one.
+        faulty_inside = {
+            above for at in (*found, *(p.pointer for p in fresh)) for above in _above(at)
+        }
+        found.update({p.pointer: p for p in fresh if p.pointer not in faulty_inside})
         removed = [_remove(rest, problem.pointer) for problem in fresh]
         if not any(removed):
             return None, list(found.values())
@@ -70,9 +74,9 @@ def pointer(keys: tuple[Any, ...]) -> str:
     return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
 
 
-def _follows_from(at: str, pointers: set[str]) -> bool:
-    """Whether a problem at `at` only arose because something inside it is wrong."""
-    return any(other.startswith(at + "/") for other in pointers)
+def _above(at: str) -> Iterator[str]:
+    """The pointers of everything that the value at a pointer lies in."""
+    return (at[:place] for place, character in enumerate(at) if character == "/")
 
 
 def _remove(given: Any, at: str) -> bool:

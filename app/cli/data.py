@@ -13,7 +13,7 @@ from app.cli.datasets import dataset_path
 from app.cli.failures import CommandError, UsageError
 from app.cli.options import AsJson
 from app.cli.stages import stage_bar
-from app.cli.table import duration, print_fields, print_table, size
+from app.cli.table import cell, duration, print_fields, print_table, size
 
 if TYPE_CHECKING:
     from gogooku3.data.header import DatasetHeader
@@ -168,7 +168,8 @@ def _report(header: DatasetHeader, took_s: float, *, as_json: bool) -> None:
         f"{len(header.features)} features, {size(header.size_bytes)}"
     )
     if planted:
-        shown = ", ".join(f"{float(value):.3f} at {days} d" for days, value in planted.items())
+        by_horizon = sorted(planted.items(), key=lambda pair: int(pair[0]))
+        shown = ", ".join(f"{cell(value)} at {days} d" for days, value in by_horizon)
         answer(f"planted rank IC: {shown}")
     note(f"wrote {header.path} in {duration(took_s)}")
 

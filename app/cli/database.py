@@ -39,11 +39,11 @@ def database_url(settings: Settings) -> Iterator[str]:
 @contextmanager
 def session(settings: Settings) -> Iterator[Session]:
     """One transaction on the database, brought to the newest schema first."""
-    from app.db import migrate
     from app.db.database import Database
+    from app.db.migrate import upgrade
 
     with database_url(settings) as url:
-        migrate.upgrade(url)
+        upgrade(url)
         database = Database(url)
         try:
             with database.session() as open_session:

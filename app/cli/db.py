@@ -19,13 +19,14 @@ def add_to(app: typer.Typer) -> None:
 def upgrade(as_json: AsJson = False) -> None:
     """Bring the database to the newest schema; does nothing when it has it."""
     from app.cli.database import database_url
-    from app.db import migrate
+    from app.db.migrate import current
+    from app.db.migrate import upgrade as migrate
     from app.settings import Settings
 
     with database_url(Settings()) as url:
-        before = migrate.current(url)
-        migrate.upgrade(url)
-        after = migrate.current(url)
+        before = current(url)
+        migrate(url)
+        after = current(url)
     if as_json:
         answer_json({"before": before, "after": after})
     elif before == after:

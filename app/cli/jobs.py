@@ -13,7 +13,7 @@ from app.cli.console import answer, answer_json, note
 from app.cli.failures import FAILED, CommandError, UsageError
 from app.cli.options import ApiKey, AsJson, Url
 from app.cli.progress import run_view
-from app.cli.report import job_fields, job_row, metric_fields
+from app.cli.report import job_fields, job_row, print_best
 from app.cli.spec import read_labels, read_spec
 from app.cli.table import print_fields, print_table, size
 
@@ -100,6 +100,7 @@ def jobs(
                 answer_json(job.model_dump(mode="json"))
             else:
                 print_fields(job_fields(job))
+                print_best(job.best or {})
             return
         found = client.jobs.list(
             state=state or None,
@@ -216,7 +217,7 @@ def _watch(client: Client, job: Job, *, as_json: bool) -> int:
         raise
     finished = client.jobs.get(job.id)
     if finished.best:
-        print_fields(metric_fields(finished.best))
+        print_best(finished.best)
     if finished.state == "succeeded":
         note(f"succeeded; fetch its checkpoint with: gogooku3 fetch {job.id} --best -o .")
         return 0

@@ -123,8 +123,8 @@ class LiveView(_View):
             if payload.get("is_best"):
                 self.best_epoch = payload["epoch"]
         else:
-            if kind == "start":
-                self.doing = "loads its data"
+            if kind == "state":
+                self.doing = "starts" if payload.get("state") == "running" else "waits"
             text = describe(kind, payload, attempt)
             if text:
                 self._live.console.print(text, style="dim", highlight=False, markup=False)

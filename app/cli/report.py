@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from app.cli.table import print_table
 
 if TYPE_CHECKING:
     from gogooku3.client import Job
 
-HEADLINES = ("rank_ic", "ic", "rank_icir", "sharpe")
+MEASURES = {
+    "rank_ic": "rank IC",
+    "rank_ic_t": "t",
+    "rank_icir": "rank ICIR",
+    "ic": "IC",
+    "sharpe": "Sharpe",
+    "sharpe_net": "Sharpe net",
+}
+"""The validation metrics that are shown, and what they are called."""
+METRIC = re.compile(r"valid/(\w+)(?:@(\d+))?")
 
 
 def job_row(job: Job) -> list[Any]:
@@ -42,20 +54,27 @@ def job_fields(job: Job) -> dict[str, Any]:
     }
     for key, value in (job.reason or {}).items():
         fields[f"reason {key}"] = value
-    return fields | metric_fields(job.best or {})
+    return fields
 
 
-def metric_fields(best: Mapping[str, Any]) -> dict[str, Any]:
-    """The best epoch and its headline validation metrics, for the weighted mean and each
-    horizon."""
-    metrics = best.get("metrics") or {}
-    shown = {
-        name: value
-        for headline in HEADLINES
-        for name, value in metrics.items()
-        if name == f"valid/{headline}" or name.startswith(f"valid/{headline}@")
-    }
-    return {"best epoch": best["epoch"], **shown} if best.get("epoch") else shown
+def print_best(best: Mapping[str, Any]) -> None:
+    """The best epoch's validation metrics: a line for each horizon, then their weighted mean."""
+    values: dict[str, dict[str, Any]] = {}
+    for name, value in (best.get("metrics") or {}).items():
+        match = METRIC.fullmatch(name)
+        if match and match[1] in MEASURES:
+            values.setdefault(match[2] or "", {})[match[1]] = value
+    if not values:
+        return
+    given = [key for key in MEASURES if any(key in row for row in values.values())]
+    horizons = sorted((key for key in values if key), key=int) + [key for key in values if not key]
+    print_table(
+        [f"epoch {best['epoch']}", *(MEASURES[key] for key in given)],
+        [
+            [f"{horizon} d" if horizon else "mean", *(values[horizon].get(key) for key in given)]
+            for horizon in horizons
+        ],
+    )
 
 
 def _epoch(job: Job) -> str | None:

@@ -16,7 +16,7 @@ Host = Annotated[
     typer.Option(help="Address to listen on; any but a loopback address needs an API key first."),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")]
-Slots = Annotated[int, typer.Option(min=0, max=64, help="Jobs that train at the same time.")]
+Slots = Annotated[int, typer.Option(min=1, max=64, help="Jobs that train at the same time.")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -79,7 +79,7 @@ class Stack:
 
     def _start(self) -> None:
         # The servers' packages are loaded here: `gogooku3 --help` does without them.
-        from app.db import migrate
+        from app.db.migrate import upgrade
         from app.embedded.postgres import EmbeddedPostgres
         from app.embedded.valkey import EmbeddedValkey
 
@@ -96,7 +96,7 @@ class Stack:
             valkey = EmbeddedValkey(self.settings.home / "valkey")
             self._keeper.start("Valkey", valkey)
             self._redis_url = valkey.url()
-        migrate.upgrade(self._database_url)
+        upgrade(self._database_url)
         # Published first: the API and the worker find their servers' addresses there.
         self._publish()
         self.say("starting the API and the worker")

@@ -12,9 +12,8 @@ from app.cli.console import answer, answer_json, note
 from app.cli.failures import FAILED, CommandError, UsageError
 from app.cli.options import AsJson
 from app.cli.progress import run_view
-from app.cli.report import metric_fields
+from app.cli.report import print_best
 from app.cli.spec import read_spec
-from app.cli.table import print_fields
 
 if TYPE_CHECKING:
     from gogooku3.config import TrainConfig
@@ -138,7 +137,7 @@ def _conclude(end: EndEvent | FailureEvent | None, code: int, config: str, out: 
         advice = f"; {end.next_action}" if end.next_action else ""
         raise CommandError(f"{end.message}{advice} (see {out / 'log.txt'})")
     if end.best_epoch is not None:
-        print_fields(metric_fields({"epoch": end.best_epoch, "metrics": end.best_metrics}))
+        print_best({"epoch": end.best_epoch, "metrics": end.best_metrics})
         answer(str(out / f"epoch-{end.best_epoch:04d}.gk3"))
     if end.outcome == "interrupted":
         note(f"interrupted; go on with: gogooku3 train {config} -o {out} --resume")

@@ -21,6 +21,13 @@ THREAD_VARIABLES = (
 )
 
 
+def thread_caps(threads: int) -> dict[str, str]:
+    """The environment that holds the arithmetic libraries to `threads`; each reads it once, when
+    it is loaded. Their threads sleep while they wait: on a core that is shared with others,
+    spinning makes each small operation wait for the scheduler (measured: ten times slower)."""
+    return {**dict.fromkeys(THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 class Trainer:
     """`python -m gogooku3.training.run` as a child; what it prints goes to a log."""
 
@@ -37,12 +44,10 @@ class Trainer:
 
     @staticmethod
     def _spawn(request: RunRequest, log: Path, writing: int) -> subprocess.Popen[bytes]:
-        threads = str(request.cpu_threads)
         with log.open("ab") as output:
             child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "gogooku3.training.run", "--events-fd", str(writing)],
-                # Read by the arithmetic libraries once, when they are loaded.
-                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads)},
+                env={**os.environ, **thread_caps(request.cpu_threads)},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

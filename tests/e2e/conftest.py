@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
+from gogooku3.data.header import read_header
 
 
 @dataclass
@@ -219,24 +220,28 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def split(market: Path) -> dict[str, Any]:
-    """A split of `tiny` by its own calendar: 60 % train, 40 % validation."""
-    shown = run_command(stack_environment(market.parents[1]), "data", "inspect", "tiny", "--json")
-    assert shown.returncode == 0, shown.stderr
-    calendar = json.loads(shown.stdout)["calendar"]
+    """A split of `tiny` by its own calendar, small enough for epochs of a few seconds."""
+    calendar = [day.isoformat() for day in read_header(market).calendar]
     return {
+        "train_start": calendar[int(len(calendar) * 0.35)],
         "train_end": calendar[int(len(calendar) * 0.6)],
-        "valid_end": calendar[-2],
+        "valid_end": calendar[int(len(calendar) * 0.8)],
         "embargo_days": 0,
     }
+
+
+def new_home(folder: Path, market: Path) -> Path:
+    """A fresh home in `folder` that has the dataset."""
+    caches = folder / "home" / "caches"
+    caches.mkdir(parents=True)
+    (caches / "tiny.arrow").hardlink_to(market)
+    return caches.parent
 
 
 @pytest.fixture
 def home(tmp_path: Path, market: Path) -> Path:
     """A fresh home that has the dataset."""
-    caches = tmp_path / "home" / "caches"
-    caches.mkdir(parents=True)
-    (caches / "tiny.arrow").hardlink_to(market)
-    return caches.parent
+    return new_home(tmp_path, market)
 
 
 @pytest.fixture
@@ -253,10 +258,12 @@ def start_stack() -> Iterator[Callable[[Path], Stack]]:
         stop(stack)
 
 
-@pytest.fixture
-def stack(home: Path, start_stack: Callable[[Path], Stack]) -> Stack:
-    """A running stack in a fresh home."""
-    return start_stack(home)
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, market: Path) -> Iterator[Stack]:
+    """A running stack that the tests share: none may assume that it is alone there."""
+    running = start(new_home(tmp_path_factory.mktemp("stack"), market))
+    yield running
+    assert stop(running) == 0
 
 
 @pytest.fixture
@@ -266,7 +273,7 @@ def spec(split: dict[str, Any]) -> dict[str, Any]:
         "name": "small",
         "dataset": "tiny",
         "config": {
-            "max_epochs": 6,
+            "max_epochs": 4,
             "data": {"lookback": 10, "horizons": [1, 5], "split": split},
             "model": {"hidden_size": 16, "gat": {"layers": 1}, "graph": {"window": 20}},
         },

@@ -56,7 +56,10 @@ def validation_of(events: list[dict[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-def test_job_survives_kills_of_trainer_worker_and_api(stack: Any, spec: dict[str, Any]) -> None:
+def test_job_survives_kills_of_trainer_worker_and_api(
+    home: Path, start_stack: Callable[[Path], Any], spec: dict[str, Any]
+) -> None:
+    stack = start_stack(home)
     spec["config"]["max_epochs"] = 12
     job_id = stack.submit(spec)["id"]
     with TrainerWatch(stack, job_id) as watch:

@@ -19,7 +19,7 @@ from gogooku3.config import Problem, pointer
 
 DEEPEST = 32
 """Levels of nesting; a specification has six."""
-MOST_VALUES = 20_000
+MOST_VALUES = 10_000
 """Values in a body; a specification with every field and feature named has under a thousand."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _Repeated = dict[int, tuple[dict[str, Any], list[str]]]

@@ -42,11 +42,13 @@ from app.jobs.submit import submit
 from gogooku3.config import JobSpec, Problem, config_sources
 from gogooku3.data.header import DatasetHeader
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[StorableQuery])
+# Who asks is settled before what is asked: a stranger learns nothing from the answers.
+reading = APIRouter(prefix="/v1/jobs", dependencies=[Depends(reader), StorableQuery])
+submitting = APIRouter(prefix="/v1/jobs", dependencies=[Depends(submitter), StorableQuery])
 CREATE_ROUTE = "POST /v1/jobs"
 
 
-@router.post(
+@submitting.post(
     "",
     status_code=201,
     summary="Submit a training job",
@@ -117,11 +119,10 @@ def create_job(
     return _json(201, answer, headers)
 
 
-@router.get(
+@reading.get(
     "",
     summary="List jobs",
     response_model=JobPage,
-    dependencies=[Depends(reader)],
     responses={**NOT_MODIFIED, **problems()},
 )
 def list_jobs(
@@ -167,11 +168,10 @@ def list_jobs(
     return cacheable(request, JobPage(items=items, next_page_token=page.next_page_token))
 
 
-@router.get(
+@reading.get(
     "/{job_id}",
     summary="Look at a job",
     response_model=JobAnswer,
-    dependencies=[Depends(reader)],
     responses={**NOT_MODIFIED, **problems(404)},
 )
 def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
@@ -181,12 +181,11 @@ def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
     return cacheable(request, answer)
 
 
-@router.post(
+@submitting.post(
     "/{job_id}/cancel",
     status_code=202,
     summary="Cancel a job",
     response_model=JobAnswer,
-    dependencies=[Depends(submitter)],
     responses=problems(404, 409),
 )
 def cancel_job(
@@ -205,11 +204,10 @@ def cancel_job(
     return answer
 
 
-@router.get(
+@reading.get(
     "/{job_id}/attempts",
     summary="List a job's attempts",
     response_model=AttemptPage,
-    dependencies=[Depends(reader)],
     responses={**NOT_MODIFIED, **problems(404)},
 )
 def list_attempts(request: Request, server: ServerDep, job_id: JobId) -> Response:
@@ -218,6 +216,11 @@ def list_attempts(request: Request, server: ServerDep, job_id: JobId) -> Respons
         rows = read.attempts(session, job_id)
         items = [AttemptAnswer.model_validate(row) for row in rows]
     return cacheable(request, AttemptPage(items=items))
+
+
+router = APIRouter(tags=["jobs"])
+router.include_router(submitting)
+router.include_router(reading)
 
 
 def _check(server: Server, body: JsonBody) -> tuple[JobSpec, DatasetHeader]:

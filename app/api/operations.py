@@ -20,7 +20,7 @@ from app.api.server import Server, ServerDep
 from app.jobs import read
 from app.jobs.workers import ALIVE_S
 
-router = APIRouter(tags=["operations"], dependencies=[StorableQuery])
+router = APIRouter(tags=["operations"])
 
 
 @router.get("/", include_in_schema=False)
@@ -61,7 +61,7 @@ def version() -> Version:
     "/v1/workers",
     summary="List workers",
     response_model=WorkerPage,
-    dependencies=[Depends(reader)],
+    dependencies=[Depends(reader), StorableQuery],
     responses=problems(),
 )
 def list_workers(server: ServerDep) -> WorkerPage:

@@ -11,11 +11,18 @@ from gogooku3.training.reports import FILES
 
 
 class Journal:
-    """The epoch and checkpoint events of a run, over all its attempts."""
+    """The epoch and checkpoint events of a run, over all its attempts.
 
-    def __init__(self, out_dir: Path, emit: Callable[[Event], None]) -> None:
+    Args:
+        out_dir: folder of this attempt's files.
+        emit: whom to tell.
+        recorded_epoch: last epoch whose event the caller has; nothing before it is told.
+    """
+
+    def __init__(self, out_dir: Path, emit: Callable[[Event], None], recorded_epoch: int) -> None:
         self._out_dir = out_dir
         self._emit = emit
+        self._recorded_epoch = recorded_epoch
         self._told: list[EpochEvent | CheckpointEvent] = []
 
     @property
@@ -34,7 +41,7 @@ class Journal:
     def tell(self, epoch: int) -> None:
         """Tell what was noted of an epoch."""
         for event in self._told:
-            if event.epoch == epoch:
+            if event.epoch == epoch and self._is_news(event):
                 self._emit(event)
 
     def restore(self, lines: Sequence[str], folder: Path) -> None:
@@ -44,12 +51,10 @@ class Journal:
         if folder.resolve() != self._out_dir.resolve():
             self._bring_files(folder)
 
-    def tell_again(self, recorded_epoch: int) -> None:
-        """Tell what the caller may have missed: everything after `recorded_epoch`, and that
-        epoch's checkpoint, which may have been lost on the way behind it."""
+    def tell_again(self) -> None:
+        """Tell what the caller may have missed of the earlier attempts."""
         for event in self._told:
-            first = recorded_epoch if isinstance(event, CheckpointEvent) else recorded_epoch + 1
-            if event.epoch >= first:
+            if self._is_news(event):
                 self._emit(event)
 
     def checkpoint_of(self, epoch: int | None) -> Path | None:
@@ -58,6 +63,13 @@ class Journal:
             if isinstance(event, CheckpointEvent) and event.epoch == epoch:
                 return self._out_dir / event.path
         return None
+
+    def _is_news(self, event: EpochEvent | CheckpointEvent) -> bool:
+        """An epoch is told once. A resume state may be older than the last recorded epoch, whose
+        checkpoint in turn may have been lost on the way behind it."""
+        if isinstance(event, CheckpointEvent):
+            return event.epoch >= self._recorded_epoch
+        return event.epoch > self._recorded_epoch
 
     def _bring_files(self, folder: Path) -> None:
         """Files are replaced, never written in place: a link is as good as a copy."""

@@ -92,8 +92,8 @@ def train(
     experiment = Experiment.open(config, dataset, device)
     out_dir.mkdir(parents=True, exist_ok=True)
     with deterministic(experiment.device):
-        run = _Run(experiment, out_dir, on_event, should_stop, resume_interval_s)
-        return run.execute(resume, recorded_epoch)
+        run = _Run(experiment, out_dir, on_event, should_stop, resume_interval_s, recorded_epoch)
+        return run.execute(resume)
 
 
 @dataclass
@@ -103,6 +103,7 @@ class _Run:
     emit: Callable[[Event], None]
     should_stop: Callable[[], bool]
     resume_interval_s: float
+    recorded_epoch: int
     done: int = 0
     """Complete epochs."""
     step: int = 0
@@ -110,13 +111,13 @@ class _Run:
     selection: list[list[float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.journal = Journal(self.out_dir, self.emit)
+        self.journal = Journal(self.out_dir, self.emit, self.recorded_epoch)
         self.best = BestEpoch(self.experiment.config.early_stopping)
         self.statistics = self._fresh_statistics()
         self.progress = Progress(self.emit, self.experiment.epochs, self.experiment.steps)
         self.saved_at = time.monotonic()
 
-    def execute(self, resume: Path | None, recorded_epoch: int) -> TrainResult:
+    def execute(self, resume: Path | None) -> TrainResult:
         provenance = self.experiment.provenance()
         warnings: list[Event] = []
         if resume is not None and not resume.exists():
@@ -128,7 +129,7 @@ class _Run:
         self.emit(StartEvent(provenance=provenance))
         for event in warnings:
             self.emit(event)
-        self.journal.tell_again(recorded_epoch)
+        self.journal.tell_again()
         outcome = self._epochs()
         best_metrics = self.best.metrics or {}
         self.emit(EndEvent(outcome=outcome, best_epoch=self.best.epoch, best_metrics=best_metrics))

@@ -212,6 +212,31 @@ def test_events_the_caller_missed_are_told_again(
     assert events[-1].best_epoch == first.best_epoch
 
 
+def test_an_epoch_is_told_once_though_the_resume_state_is_older(
+    tiny: Path, tmp_path: Path, make_config: MakeConfig
+) -> None:
+    """Killed after telling epoch 2, before telling of the resume state that holds it."""
+    config = make_config(max_epochs=3)
+    first = train(
+        config,
+        dataset=tiny,
+        out_dir=tmp_path / "one",
+        on_event=lambda e: None,
+        should_stop=StopAfter(9),
+    )
+    assert len(first.epochs) == 1
+    events: list[Event] = []
+    train(
+        config,
+        dataset=tiny,
+        out_dir=tmp_path / "two",
+        on_event=events.append,
+        resume=first.resume_state,
+        recorded_epoch=2,
+    )
+    assert [e.epoch for e in events if isinstance(e, EpochEvent)] == [3]
+
+
 def test_a_resume_state_that_is_gone_means_a_start_from_the_beginning(
     tiny: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:

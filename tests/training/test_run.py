@@ -97,14 +97,14 @@ def start(
 
 
 def test_a_whole_run_and_its_provenance(start: Callable[..., Trainer], tmp_path: Path) -> None:
-    trainer = start()
+    trainer = start(cpu_threads=2)
     events = [json.loads(line) for line in trainer.pipe]
     assert trainer.process.wait() == 0
     kinds = [event["type"] for event in events if event["type"] != "progress"]
     assert kinds == ["start", "epoch", "checkpoint", "resume_point", "end"]
     provenance = events[0]["provenance"]
     assert provenance["pid"] == trainer.process.pid
-    assert provenance["threads"] == 1
+    assert provenance["threads"] == 2  # what was asked, not what the environment says
     assert provenance["variables"]["OMP_NUM_THREADS"] == "1"
     assert provenance["device"] == "cpu"
     assert provenance["precision"] == "fp32"
@@ -113,10 +113,6 @@ def test_a_whole_run_and_its_provenance(start: Callable[..., Trainer], tmp_path:
     assert events[-1]["outcome"] == "completed"
     # The pipe is the only channel: nothing chatters into the log.
     assert (tmp_path / "log.txt").read_text() == ""
-
-
-def test_the_thread_count_is_what_was_asked(start: Callable[..., Trainer]) -> None:
-    assert start(cpu_threads=2).read_until("start")["provenance"]["threads"] == 2
 
 
 def test_sigterm_writes_the_resume_state_and_ends(
@@ -174,11 +170,9 @@ def test_renewals_keep_a_short_lease_alive(start: Callable[..., Trainer]) -> Non
     ("given", "failure_class", "code"),
     [
         ({"dataset": Path("/nowhere.arrow")}, "data", "unknown-dataset"),
-        ({"changes": {"data": {"features": ["signel"]}}}, "data", "dataset-mismatch"),
-        ({"device": "cuda:7"}, "user", "invalid-config"),
         ({"request": "{}"}, "user", "invalid-request"),
     ],
-    ids=["dataset", "feature", "device", "request"],
+    ids=["dataset", "request"],
 )
 def test_a_failure_is_the_last_event(
     start: Callable[..., Trainer], given: dict[str, Any], failure_class: str, code: str

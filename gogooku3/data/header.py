@@ -100,16 +100,15 @@ def read_header(path: Path) -> DatasetHeader:
     try:
         with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as reader:
             metadata = reader.schema.metadata or {}
-            batches = reader.num_record_batches
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DatasetCorruptError(
             f"{path} is not a complete Arrow file ({_first_line(error)}): it is truncated or "
             "damaged; build it again"
         ) from error
-    return parse_header(path, metadata, batches)
+    return parse_header(path, metadata)
 
 
-def parse_header(path: Path, metadata: Mapping[bytes, bytes], batches: int) -> DatasetHeader:
+def parse_header(path: Path, metadata: Mapping[bytes, bytes]) -> DatasetHeader:
     """The header held by an Arrow schema's metadata. Raises as `read_header`."""
     text = metadata.get(HEADER_KEY)
     if text is None:
@@ -123,8 +122,6 @@ def parse_header(path: Path, metadata: Mapping[bytes, bytes], batches: int) -> D
             f"{path} has layout version {version}, this program reads {LAYOUT_VERSION}: "
             "build the dataset again"
         )
-    if batches != 1:
-        raise DatasetCorruptError(f"{path} has {batches} record batches instead of 1")
     return DatasetHeader(
         name=path.stem,
         path=path,

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from gogooku3.data.header import DatasetHeader, read_header
+from gogooku3.data.reader import read_batch
 from gogooku3.data.writer import fingerprint
 from gogooku3.errors import DatasetCorruptError
 
@@ -29,11 +30,8 @@ def describe(dataset: DatasetHeader | Path, *, verify: bool = False) -> dict[str
             when they differ. The result says under `verified` whether that was done.
     """
     header = dataset if isinstance(dataset, DatasetHeader) else read_header(dataset)
-    try:
-        with pa.memory_map(str(header.path)) as mapped, pa.ipc.open_file(mapped) as reader:
-            batch = reader.get_batch(0)
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetCorruptError(f"{header.path} cannot be read: {error}") from error
+    with pa.memory_map(str(header.path)) as mapped:
+        _, batch = read_batch(header.path, mapped.read_buffer())
     if verify and fingerprint(batch, header.calendar) != header.fingerprint:
         raise DatasetCorruptError(
             f"the rows of {header.path} do not match its fingerprint; build it again"

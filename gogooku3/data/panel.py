@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from gogooku3.data.header import DatasetHeader, nearest, parse_header, read_header
+from gogooku3.data.reader import ERRORS, read_batch
 from gogooku3.data.writer import EPOCH, fingerprint
 from gogooku3.errors import DatasetCorruptError, DatasetMismatchError
 
@@ -66,13 +67,11 @@ class Panel:
             # Private pages: still shared with the page cache until written to, and, unlike a
             # read-only mapping, something torch takes without a warning.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        metadata, batch = read_batch(path, pa.py_buffer(mapped))
+        header = parse_header(path, metadata)
         try:
-            with pa.ipc.open_file(pa.py_buffer(mapped)) as reader:
-                header = parse_header(path, reader.schema.metadata, reader.num_record_batches)
-                batch = reader.get_batch(0)
-            batch.validate()
             panel = cls._of(header, batch, mapped)
-        except (pa.ArrowException, OSError, KeyError, IndexError, ValueError) as error:
+        except ERRORS as error:
             raise DatasetCorruptError(
                 f"{path} cannot be mapped ({error}): it is damaged; build it again"
             ) from error

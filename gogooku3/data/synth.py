@@ -7,8 +7,10 @@ planted conditional expectation that is known in the simulator. It has five part
 - pressure: where the close lies in the day's range goes on the next days;
 - attention: unusual volume is followed by higher returns;
 - calm: volatile stocks earn less, for as long as they stay volatile;
-- news: each cluster's news moves its leaders (the most traded stocks) today and its followers
-  tomorrow. Clusters cut across sectors, so only the graph of correlated stocks shows them.
+- news: the news of a stock's cluster moves its leaders (the most traded stocks) at once and its
+  followers partly today and partly tomorrow. Clusters cut across sectors, and a stock's own return
+  mixes its cluster's news with its own shock, which turns back: only the returns of the stocks it
+  is correlated with, its neighbours in the graph, tell the two apart.
 
 Shapes: T market days, N stocks, C clusters, S sectors, K horizons, P parts.
 """
@@ -31,12 +33,18 @@ BURN_IN = 60
 CLUSTER_SIZE = 10
 LEADERS = 3
 DAILY_VOLATILITY = 0.02
+SECTOR_VOLATILITY = 0.35
+NEWS_VOLATILITY = 0.75
+OWN_VOLATILITY = 0.55
+"""Of a sector's factor, a cluster's news and a stock's own shock, as shares of the daily one."""
+FOLLOWERS_SHARE = 0.8
+"""What followers make of their cluster's news on the day itself."""
 PARTS: Mapping[str, tuple[float, float]] = {
-    "reversal": (0.25, 0.0),
-    "pressure": (0.25, 0.5),
-    "attention": (0.10, 0.7),
+    "reversal": (0.15, 0.0),
+    "pressure": (0.35, 0.5),
+    "attention": (0.15, 0.7),
     "calm": (0.05, 0.97),
-    "news": (0.35, 0.0),
+    "news": (0.30, 0.0),
 }
 """Per part: share of the variance of tomorrow's expectation, and the share of a part that is left
 one day later."""
@@ -60,7 +68,7 @@ def synthesise(
     stocks: int = 200,
     days: int = 500,
     seed: int = 0,
-    signal: float = 0.14,
+    signal: float = 0.15,
     horizons: Sequence[int] = (1, 5, 10, 20),
     start: date = date(2018, 1, 4),
 ) -> SyntheticMarket:
@@ -161,21 +169,15 @@ def _simulate(rng: np.random.Generator, people: _People, days: int, signal: floa
     volatility_TN = DAILY_VOLATILITY * np.exp(0.35 * calm_TN) * scale_T[:, None]
     typical_TN = DAILY_VOLATILITY * np.broadcast_to(scale_T[:, None], volatility_TN.shape)
     market_T = rng.normal(0.0003, 0.008, total) * scale_T
-    sector_TS = rng.normal(0.0, 0.35, (total, sectors))
-    cluster_TC = rng.normal(0.0, 0.50, (total, clusters))
-    news_TC = rng.normal(0.0, 0.45, (total, clusters))
+    sector_TS = rng.normal(0.0, SECTOR_VOLATILITY, (total, sectors))
+    news_TC = rng.normal(size=(total, clusters))
+    at_once_N = np.where(people.leader_N, NEWS_VOLATILITY, NEWS_VOLATILITY * FOLLOWERS_SHARE)
     own_TN = rng.standard_t(6, (total, stocks)) * np.sqrt(4 / 6)
     pressure_TN = _fading(rng, total, stocks, PARTS["pressure"][1])
     attention_TN = _fading(rng, total, stocks, PARTS["attention"][1])
-    own_share = 0.60
     moved_TN = (
-        typical_TN
-        * (
-            sector_TS[:, people.sector_N]
-            + cluster_TC[:, people.cluster_N]
-            + news_TC[:, people.cluster_N] * people.leader_N
-        )
-        + volatility_TN * own_share * own_TN
+        typical_TN * (sector_TS[:, people.sector_N] + news_TC[:, people.cluster_N] * at_once_N)
+        + volatility_TN * OWN_VOLATILITY * own_TN
         + people.beta_N * market_T[:, None]
     )
     part_TNP = np.stack(
@@ -184,8 +186,7 @@ def _simulate(rng: np.random.Generator, people: _People, days: int, signal: floa
             pressure_TN,
             attention_TN,
             -calm_TN,
-            # Only followers still have the news before them: their share carries it all.
-            news_TC[:, people.cluster_N] / 0.45 * ~people.leader_N / np.sqrt(1 - LEADERS / 10),
+            news_TC[:, people.cluster_N] * ~people.leader_N,
         ],
         axis=-1,
     )

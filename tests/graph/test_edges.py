@@ -1,0 +1,204 @@
+"""Edges of a panel's days against a search stock by stock; the batch's view of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gogooku3.config import GraphConfig
+from gogooku3.data.batches import BatchMaker
+from gogooku3.data.panel import Panel
+from gogooku3.graph import EDGE_FEATURES, GraphBuilder
+from gogooku3.graph.build import GraphBuilder as Builder
+from gogooku3.graph.edges import merged, sector_peers
+
+
+def window_returns(panel: Panel, day: int, window: int) -> np.ndarray:
+    row_NW = panel.rows_until(day, window, torch.arange(len(panel.codes))).long()
+    return_NW = panel.return_R[row_NW.clamp(min=0)].numpy().astype(float)
+    return np.where(row_NW.numpy() >= 0, return_NW, np.nan)
+
+
+def test_neighbours_are_the_most_correlated_members(panel: Panel) -> None:
+    config = GraphConfig(neighbours=6, sector_neighbours=0, shrinkage=0.0, halflife=15.0)
+    graph = GraphBuilder(panel, config).graph(150)
+    members = panel.scored_stocks(150).tolist()
+    return_NW = window_returns(panel, 150, 60)
+    weight_W = 0.5 ** (np.arange(59, -1, -1) / 15.0)
+    complete = [n for n in members if np.isfinite(return_NW[n]).all()]
+    assert len(complete) > 20
+    for stock in complete[:15]:
+        strength = {}
+        for other in complete:
+            if other != stock:
+                cov = np.cov(return_NW[[stock, other]], aweights=weight_W)
+                strength[other] = abs(cov[0, 1]) / np.sqrt(cov[0, 0] * cov[1, 1])
+        near = graph.neighbour_NM[stock].tolist()
+        assert len(set(near)) == 6
+        assert stock not in near
+        assert set(near) <= set(members)
+        reached = graph.correlation_NM[stock].abs().tolist()
+        assert reached == sorted(reached, reverse=True)
+        for other, value in zip(near, reached, strict=True):
+            if other in strength:
+                assert value == pytest.approx(strength[other], abs=1e-5)
+        left_out = [value for other, value in strength.items() if other not in near]
+        assert max(left_out) <= reached[-1] + 1e-6
+
+
+def test_sector_neighbours_are_the_most_traded_of_the_sector(panel: Panel) -> None:
+    config = GraphConfig(neighbours=0, sector_neighbours=3)
+    graph = GraphBuilder(panel, config).graph(150)
+    members = panel.scored_stocks(150)
+    money = dict(
+        zip(
+            members.tolist(),
+            panel.liquidity_R[panel.row_of_TN[150, members].long()].tolist(),
+            strict=True,
+        )
+    )
+    for stock in range(len(panel.codes)):
+        peers = [n for n in money if n != stock and panel.sector_N[n] == panel.sector_N[stock]]
+        wanted = sorted(peers, key=lambda n: -money[n])[:3]
+        wanted += [-1] * (3 - len(wanted))
+        assert graph.neighbour_NM[stock].tolist() == wanted
+
+
+def test_unknown_sectors_have_no_peers() -> None:
+    sector_N = torch.tensor([0, 0, 1, 1])
+    everyone = torch.arange(4)
+    place_NM = sector_peers(sector_N, everyone, torch.tensor([4.0, 3.0, 2.0, 1.0]), 2)
+    assert place_NM.tolist() == [[-1, -1], [-1, -1], [3, -1], [2, -1]]
+
+
+def test_a_neighbour_found_twice_is_one_edge() -> None:
+    first = torch.tensor([[4, 2, -1], [1, 0, 3]])
+    second = torch.tensor([[2, 5], [-1, 3]])
+    assert merged(first, second).tolist() == [[4, 2, -1, -1, 5], [1, 0, 3, -1, -1]]
+
+
+def test_batches_get_places_in_the_batch_and_edge_features(panel: Panel, maker: BatchMaker) -> None:
+    config = GraphConfig(sector_weight=0.5)
+    builder = GraphBuilder(panel, config)
+    batch = builder.attach(maker.make([100, 104, 131]))
+    near_BNM, edge_BNME = batch.neighbour_BNM, batch.edge_BNME
+    assert near_BNM is not None
+    assert edge_BNME is not None
+    days, stocks = batch.stock_BN.shape
+    assert near_BNM.shape == (days, stocks, 15)
+    assert edge_BNME.shape == (days, stocks, 15, len(EDGE_FEATURES))
+    assert near_BNM.dtype == torch.int64
+    assert edge_BNME.dtype == torch.float32
+    seen = 0
+    for b, day in enumerate(batch.day_B.tolist()):
+        graph = builder.graph(day)
+        for n in range(stocks):
+            stock = int(batch.stock_BN[b, n])
+            for m in range(15):
+                place = int(near_BNM[b, n, m])
+                if place < 0:
+                    assert (edge_BNME[b, n, m] == 0).all()
+                    continue
+                seen += 1
+                other = int(batch.stock_BN[b, place])
+                assert place != n
+                assert bool(batch.mask_BN[b, place])
+                assert other == int(graph.neighbour_NM[stock, m])
+                same = 0.5 * float(panel.sector_N[stock] == panel.sector_N[other])
+                coarse = 0.5 * float(panel.sector_coarse_N[stock] == panel.sector_coarse_N[other])
+                volatility = graph.volatility_N[[stock, other]]
+                wanted = [
+                    float(graph.correlation_NM[stock, m]),
+                    same,
+                    coarse,
+                    float(volatility.min() / volatility.max()),
+                ]
+                assert edge_BNME[b, n, m].tolist() == pytest.approx(wanted, abs=1e-6)
+    assert seen > 1000
+    assert edge_BNME.abs().amax((0, 1, 2)).min() > 0
+
+
+def test_only_stocks_of_the_batch_are_neighbours(panel: Panel, maker: BatchMaker) -> None:
+    builder = GraphBuilder(panel, GraphConfig())
+    whole = builder.attach(maker.make([100]))
+    drawn = builder.attach(maker.make([100], 10, torch.Generator().manual_seed(0)))
+    assert drawn.neighbour_BNM is not None
+    assert whole.neighbour_BNM is not None
+    assert int(drawn.neighbour_BNM.max()) < 10
+    share = [(graph >= 0).float().mean() for graph in (drawn.neighbour_BNM, whole.neighbour_BNM)]
+    assert 0 < share[0] < 0.5 * share[1]
+
+
+def test_a_day_without_a_universe_has_no_edges(panel: Panel, maker: BatchMaker) -> None:
+    batch = GraphBuilder(panel, GraphConfig()).attach(maker.make([20]))
+    assert batch.neighbour_BNM is not None
+    assert (batch.neighbour_BNM == -1).all()
+
+
+def test_members_that_joined_after_the_rebuild_get_neighbours(
+    panel: Panel, maker: BatchMaker
+) -> None:
+    builder = GraphBuilder(panel, GraphConfig(rebuild_days=40))
+    joined = 0
+    for day in range(121, 160, 6):
+        batch = builder.attach(maker.make([day]))
+        assert batch.neighbour_BNM is not None
+        for n, stock in enumerate(batch.stock_BN[0].tolist()):
+            if not panel.universe_TN[120, stock]:
+                joined += 1
+                assert (batch.neighbour_BNM[0, n] >= 0).any()
+    assert joined > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"window": 30},
+        {"halflife": 5.0},
+        {"shrinkage": 0.6},
+        {"neighbours": 4},
+        {"sector_neighbours": 2},
+        {"sector_weight": 3.0},
+        {"rebuild_days": 7},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_setting_changes_the_graph(
+    panel: Panel, maker: BatchMaker, change: dict[str, Any]
+) -> None:
+    days = [104, 120, 133]
+    base = GraphBuilder(panel, GraphConfig()).attach(maker.make(days))
+    changed = GraphBuilder(panel, GraphConfig(**change)).attach(maker.make(days))
+    assert base.edge_BNME is not None
+    assert changed.edge_BNME is not None
+    is_same = base.edge_BNME.shape == changed.edge_BNME.shape and torch.equal(
+        base.edge_BNME, changed.edge_BNME
+    )
+    assert not is_same
+    assert set(change) <= set(GraphConfig.model_fields)
+
+
+def test_every_setting_is_in_the_test_above() -> None:
+    tested = {
+        "window",
+        "halflife",
+        "shrinkage",
+        "neighbours",
+        "sector_neighbours",
+        "sector_weight",
+        "rebuild_days",
+    }
+    assert tested == set(GraphConfig.model_fields)
+
+
+def test_the_package_offers_the_builder() -> None:
+    assert GraphBuilder is Builder
+    assert EDGE_FEATURES == (
+        "correlation",
+        "same_sector",
+        "same_sector_coarse",
+        "volatility_similarity",
+    )

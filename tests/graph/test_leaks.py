@@ -1,0 +1,92 @@
+"""The graph of day t is made of returns up to t: no row of the future moves an edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from gogooku3.config import GraphConfig
+from gogooku3.data.panel import Panel
+from gogooku3.data.synth import SyntheticMarket
+from gogooku3.graph import GraphBuilder
+
+MakePanel = Callable[[pl.DataFrame], Panel]
+Edges = dict[tuple[str, str], tuple[float, float]]
+
+
+def edges_of(panel: Panel, day: int, config: GraphConfig) -> Edges:
+    """(stock, neighbour) by code -> correlation and the stock's volatility, of members."""
+    graph = GraphBuilder(panel, config).graph(day)
+    found: Edges = {}
+    for stock in panel.scored_stocks(day - day % config.rebuild_days).tolist():
+        for place, other in enumerate(graph.neighbour_NM[stock].tolist()):
+            if other >= 0:
+                pair = (panel.codes[stock], panel.codes[other])
+                values = (graph.correlation_NM[stock, place], graph.volatility_N[stock])
+                found[pair] = (float(values[0]), float(values[1]))
+    return found
+
+
+def assert_same(left: Edges, right: Edges) -> None:
+    assert left.keys() == right.keys()
+    for pair, values in left.items():
+        assert values == pytest.approx(right[pair], abs=1e-6)
+
+
+@pytest.mark.parametrize("day", [55, 120, 163])
+@pytest.mark.parametrize("rebuild_days", [1, 5])
+def test_a_table_cut_after_t_has_the_same_edges_at_t(
+    market: SyntheticMarket, panel: Panel, make_panel: MakePanel, day: int, rebuild_days: int
+) -> None:
+    config = GraphConfig(rebuild_days=rebuild_days)
+    cut = make_panel(market.table.filter(pl.col("date") <= panel.calendar[day]))
+    edges = edges_of(panel, day, config)
+    assert len(edges) > 300
+    assert_same(edges, edges_of(cut, day, config))
+
+
+def test_other_prices_after_t_change_no_edge_at_t_and_those_at_t_do(
+    market: SyntheticMarket, panel: Panel, make_panel: MakePanel
+) -> None:
+    day, config = 120, GraphConfig(rebuild_days=1)
+    before = edges_of(panel, day, config)
+    rng = np.random.default_rng(0)
+    noise = pl.Series(np.exp(rng.normal(0.0, 0.05, len(market.table))))
+    for first, is_same in ((day + 1, True), (day, False)):
+        changed = market.table.with_columns(
+            pl.when(pl.col("date") >= panel.calendar[first])
+            .then(pl.col(name) * noise)
+            .otherwise(pl.col(name))
+            .alias(name)
+            for name in ("open", "high", "low", "close")
+        )
+        after = edges_of(make_panel(changed), day, config)
+        if is_same:
+            assert_same(before, after)
+        else:
+            shared = before.keys() & after.keys()
+            assert max(abs(before[pair][0] - after[pair][0]) for pair in shared) > 0.01
+
+
+def test_a_graph_serves_the_days_until_the_next_rebuild(panel: Panel) -> None:
+    builder = GraphBuilder(panel, GraphConfig(rebuild_days=5))
+    assert [builder.rebuild_day(day) for day in (99, 100, 104, 105)] == [95, 100, 100, 105]
+    assert builder.graph(100) is builder.graph(104)
+    assert not torch.equal(builder.graph(104).neighbour_NM, builder.graph(105).neighbour_NM)
+
+
+def test_the_order_of_the_days_does_not_matter(panel: Panel) -> None:
+    forward, backward = (GraphBuilder(panel, GraphConfig()) for _ in range(2))
+    days = [80, 93, 120, 121, 160]
+    for day in days:
+        forward.graph(day)
+    for day in reversed(days):
+        backward.graph(day)
+    for day in days:
+        left, right = forward.graph(day), backward.graph(day)
+        assert torch.equal(left.neighbour_NM, right.neighbour_NM)
+        assert torch.equal(left.correlation_NM, right.correlation_NM)

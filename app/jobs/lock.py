@@ -1,4 +1,5 @@
-"""Row locks. One order everywhere, so that nobody waits in a circle: API key, job, the rest."""
+"""Row locks, in one order so that nobody waits in a circle: the job first, then its API key, its
+attempts and the rest. Claiming and reaping never wait for a job: they pass locked ones by."""
 
 from __future__ import annotations
 

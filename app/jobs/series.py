@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, case, func, or_, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from app.db import MetricPoint
@@ -85,21 +85,30 @@ def metric_series(
         case((row.total <= max_points, row.n), else_=row.n * buckets // row.total).label("bucket"),
     ).subquery()
     cell = bucketed.c
-
-    def rank(*order: ColumnElement[float]) -> ColumnElement[int]:
-        return func.row_number().over(partition_by=(cell.name, cell.bucket), order_by=order)
-
-    ranked = select(
+    in_bucket = (cell.name, cell.bucket)
+    bounded = select(
         bucketed,
-        rank(cell.step).label("first"),
-        rank(cell.step.desc()).label("last"),
-        rank(cell.value.asc().nulls_last(), cell.step).label("lowest"),
-        rank(cell.value.desc().nulls_last(), cell.step).label("highest"),
+        func.min(cell.step).over(partition_by=in_bucket).label("first"),
+        func.max(cell.step).over(partition_by=in_bucket).label("last"),
+        func.min(cell.value).over(partition_by=in_bucket).label("low"),
+        func.max(cell.value).over(partition_by=in_bucket).label("high"),
     ).subquery()
-    kept = ranked.c
+    bound = bounded.c
+    in_bucket = (bound.name, bound.bucket)
+
+    def first_step_at(value: ColumnElement[float]) -> ColumnElement[int]:
+        steps = func.min(bound.step).filter(bound.value == value)
+        return steps.over(partition_by=in_bucket)
+
+    marked = select(
+        bounded,
+        first_step_at(bound.low).label("lowest"),
+        first_step_at(bound.high).label("highest"),
+    ).subquery()
+    kept = marked.c
     statement = (
         select(kept.name, kept.step, kept.value, kept.at, kept.attempt, kept.total)
-        .where(or_(kept["first"] == 1, kept["last"] == 1, kept.lowest == 1, kept.highest == 1))
+        .where(kept.step.in_((kept["first"], kept["last"], kept.lowest, kept.highest)))
         .order_by(kept.name, kept.step)
     )
     found: dict[str, tuple[int, list[Point]]] = {}

@@ -46,7 +46,7 @@ def ids(page: Page) -> Callable[..., list[str]]:
 
 
 @pytest.mark.parametrize("order_by", ORDERS)
-@pytest.mark.parametrize("page_size", [1, 3, 7, 100])
+@pytest.mark.parametrize("page_size", [1, 3])
 def test_every_job_once_and_in_order(
     order_by: str, page_size: int, submit_job: Submit, ids: Callable[..., list[str]], page: Page
 ) -> None:

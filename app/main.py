@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import logging
+import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
@@ -28,8 +28,6 @@ from app.settings import Settings
 
 SHUTDOWN_S = 5
 """How long requests in progress may go on when the process is asked to stop."""
-
-log = logging.getLogger("gogooku3.api")
 
 
 def create_app(
@@ -60,7 +58,11 @@ def create_app(
             await listening
         server.close()
 
-    app = FastAPI(lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        lifespan=lifespan,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.state.server = server
     errors.install(app)
     for part in (jobs, events, metrics, logs, checkpoints, datasets, operations):
@@ -98,7 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.main", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8642)
+    parser.add_argument(
+        "--openapi", action="store_true", help="print the API's description and end"
+    )
     given = parser.parse_args(arguments)
+    if given.openapi:
+        sys.stdout.write(description())
+        return 0
     configure()
     settings = Settings()
     try:
@@ -122,6 +130,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     ApiServer(app, host=given.host, port=given.port).run()
     return 0
+
+
+def description() -> str:
+    """The OpenAPI document as text, as docs/openapi.json holds it. Connects to nothing."""
+    nowhere = {"database_url": "postgresql+psycopg://", "redis_url": "redis://127.0.0.1:1/0"}
+    app = create_app(Settings(), open_access=False, **nowhere)
+    return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 def may_be_open(settings: Settings, host: str, database_url: str) -> bool | None:

@@ -33,6 +33,7 @@ class Caller:
 
 scheme = HTTPBearer(
     auto_error=False,
+    scheme_name="ApiKey",
     bearerFormat="gk_...",
     description="An API key: `Authorization: Bearer gk_...`. A server on loopback with its own "
     "embedded database answers without one, but a key that is presented is always checked.",

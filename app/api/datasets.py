@@ -17,7 +17,8 @@ from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.parameters import DatasetId, PageSize, PageToken, StorableQuery, problems
 from app.api.server import ServerDep
 from gogooku3.config import Problem
-from gogooku3.data.header import SUFFIX, DatasetHeader, list_datasets, read_header
+from gogooku3.data.header import SUFFIX, DatasetHeader, read_header
+from gogooku3.data.header import list_datasets as readable_datasets
 from gogooku3.errors import DatasetError
 
 router = APIRouter(
@@ -31,7 +32,7 @@ router = APIRouter(
     response_model=DatasetPage,
     responses={**NOT_MODIFIED, **problems()},
 )
-def list_all(
+def list_datasets(
     request: Request,
     server: ServerDep,
     page_size: PageSize = 100,
@@ -39,7 +40,9 @@ def list_all(
 ) -> Response:
     """By name. Files that cannot be read as datasets are left out."""
     after = "" if page_token is None else _name_in(page_token)
-    headers = [header for header in list_datasets(server.settings.caches) if header.name > after]
+    headers = [
+        header for header in readable_datasets(server.settings.caches) if header.name > after
+    ]
     headers.sort(key=lambda header: header.name)
     page = headers[:page_size]
     token = _token_after(page[-1].name) if len(headers) > page_size else None

@@ -69,13 +69,19 @@ class WakeListener:
 
     async def __aiter__(self) -> AsyncIterator[tuple[str, int]]:
         last: str | None = None
+        is_connected = False
         try:
             while True:
+                _heed_cancellation()
                 try:
-                    last = last or await self._newest()
+                    if last is None or not is_connected:
+                        last = last or await self._newest()
+                        is_connected = await self._client.ping()
+                        continue
                     entries = await self._read(last)
                 except (RedisError, OSError) as error:
                     logger.warning("no wake-ups for now: %s", error)
+                    is_connected = False
                     await asyncio.sleep(RECONNECT_S)
                     continue
                 for entry_id, job_id, seq in entries:
@@ -98,3 +104,11 @@ class WakeListener:
             for _, entries in answer
             for entry_id, fields in entries
         ]
+
+
+def _heed_cancellation() -> None:
+    """End a cancelled task. Connecting goes through `asyncio.wait_for`, which in Python 3.11
+    forgets a cancellation that comes while it succeeds: the task would wait on for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -35,9 +35,11 @@ async def listening(url: str) -> AsyncIterator[list[tuple[str, int]]]:
             heard.append(wakeup)
 
     task = asyncio.create_task(listen())
-    yield heard
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    try:
+        yield heard
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def test_a_listener_hears_what_is_sent_after_it_began(redis_url: str) -> None:
@@ -84,9 +86,22 @@ def test_a_listener_outlives_a_restart_of_the_broker() -> None:
             await until(lambda: ("after", 3) in heard, send_after)
         wake.close()
 
+    try:
+        asyncio.run(scenario())
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+def test_a_listener_ends_whenever_it_is_cancelled(redis_url: str) -> None:
+    async def scenario() -> None:
+        for n in range(60):
+            async with listening(redis_url):
+                await asyncio.sleep(0.0005 * n)
+
+    began = time.monotonic()
     asyncio.run(scenario())
-    server.stop()
-    shutil.rmtree(folder)
+    assert time.monotonic() - began < 25.0
 
 
 def test_the_stream_stays_bounded(redis_url: str) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
 
 from app.domain import NotFoundError
 from app.jobs import workers
@@ -92,8 +91,13 @@ class Host:
         """Wait for the threads of `look`, and say that this worker has ended."""
         for thread in self._threads:
             thread.join()
-        with suppress(NotFoundError), self.place.database.session() as session:
-            workers.stop(session, self.worker_id)
+        try:
+            with self.place.database.session() as session:
+                workers.stop(session, self.worker_id)
+        except Exception as error:
+            if not isinstance(error, NotFoundError) and not is_outage(error):
+                raise
+            logger.warning("the end of this worker is not recorded: %s", first_line(error))
 
     def _register(self) -> str:
         with self.place.database.session() as session:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import socket
 import sys
 import threading
 import time
+import warnings
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from app.broker.celery import CLAIM_TASK, make_celery
 from app.broker.wake import Wake
@@ -53,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         lease_s=settings.lease_s,
         stopping=threading.Event(),
     )
+    # Until Celery's own handlers stand, a signal must end the process in order, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gpus = find_gpus()
     host = _start(place, Slots(make_slots(given.slots, gpus)), has_gpu=bool(gpus))
     logger.info("worker %s: %s slots, %s GPUs", host.worker_id, given.slots, len(gpus))
@@ -91,12 +96,15 @@ def _listen(celery: Celery, host: Host) -> int:
         """Celery configures logging unless somebody else says that they did."""
 
     celery.task(host.work, name=CLAIM_TASK)
+    # Celery advises against root because a message might be code; ours are JSON without content.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     signals.worker_shutting_down.connect(stop, weak=False)
     signals.setup_logging.connect(keep_our_logging, weak=False)
     worker = celery.Worker(
         pool="threads",
         concurrency=host.slots.count,
         hostname=f"{host.worker_id}@{socket.gethostname()}",
+        quiet=True,
         without_heartbeat=True,
         without_mingle=True,
         without_gossip=True,

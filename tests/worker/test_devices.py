@@ -1,0 +1,73 @@
+"""Slots: who gets a GPU, and no slot is given away twice."""
+
+from __future__ import annotations
+
+import threading
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from worker.devices import Slot, find_gpus, make_slots
+from worker.slots import Slots
+
+
+def pretend_torch(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: {"torch": version}[name])
+
+
+def test_gpus_are_those_the_process_may_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_torch(monkeypatch, "2.13.0+cu130")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-abc")
+    assert find_gpus() == ["2", "GPU-abc"]
+    for nothing in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
+        assert find_gpus() == []
+
+
+def test_a_cpu_build_of_torch_has_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_torch(monkeypatch, "2.13.0+cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert find_gpus() == []
+
+
+@pytest.mark.parametrize(("program", "found"), [("echo GPU-1; echo GPU-2", 2), ("exit 9", 0)])
+def test_gpus_are_asked_of_the_driver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, found: int
+) -> None:
+    pretend_torch(monkeypatch, "2.13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\n{program}\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_gpus() == ["GPU-1", "GPU-2"][:found]
+
+
+def test_the_first_slots_get_the_gpus() -> None:
+    assert make_slots(3, ["GPU-1"]) == [Slot(0, "GPU-1"), Slot(1, None), Slot(2, None)]
+
+
+def test_a_slot_is_taken_once() -> None:
+    slots = Slots(make_slots(4, []))
+    taken: list[Slot | None] = []
+    threads = [threading.Thread(target=lambda: taken.append(slots.take())) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [slot.number for slot in taken if slot is not None]
+    assert sorted(numbers) == [0, 1, 2, 3]
+    assert taken.count(None) == 12
+
+
+def test_what_runs_is_told_until_the_slot_is_given_back() -> None:
+    slots = Slots(make_slots(2, []))
+    slot = slots.take()
+    assert slot == Slot(0, None)
+    slots.runs(slot, "job_1", 3)
+    assert slots.current() == [{"job_id": "job_1", "attempt": 3, "slot": 0}]
+    assert slots.free_count() == 1
+    slots.give_back(slot)
+    assert slots.current() == []
+    assert slots.take() == slot

@@ -1,0 +1,107 @@
+"""What a worker does beside its jobs: heartbeat, expired leases, jobs nobody rang for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from app.broker.wake import STREAM
+from app.db import Worker
+from app.domain import JobState
+from worker.devices import make_slots
+from worker.host import Host
+from worker.maintenance import Maintenance
+from worker.slots import Slots
+
+END = [["epoch", 1], ["end", "completed"], ["exit", 0]]
+
+
+@pytest.fixture
+def host(bench: Any) -> Host:
+    return Host(bench.place(END), Slots(make_slots(2, [])), has_gpu=False)
+
+
+def row(bench: Any, host: Host) -> Worker:
+    with bench.database.session() as session:
+        found = session.get(Worker, host.worker_id)
+        assert found is not None
+        return found
+
+
+def test_the_first_round_takes_back_and_runs_what_waits(bench: Any, host: Host) -> None:
+    lost, waiting = bench.submit(), bench.submit()
+    bench.supervisor(bench.place(END))  # claims the first, and never runs it
+    with bench.database.session() as session:
+        session.execute(text("UPDATE jobs SET lease_until = now() WHERE state = 'running'"))
+    maintenance = Maintenance(host, poll_s=0.2)
+    maintenance.start()
+    try:
+        bench.wait_state(waiting, JobState.SUCCEEDED)
+        bench.wait_state(lost, JobState.SUCCEEDED)
+    finally:
+        maintenance.end()
+    assert [attempt.outcome for attempt in bench.attempts(lost)] == ["lost", "succeeded"]
+    with redis.Redis.from_url(bench.redis_url, decode_responses=True) as client:
+        assert {fields["job"] for _, fields in client.xrange(STREAM)} == {lost, waiting}
+
+
+def test_the_heartbeat_tells_what_runs(bench: Any, host: Host) -> None:
+    before = row(bench, host).heartbeat_at
+    slot = host.slots.take()
+    assert slot is not None
+    host.slots.runs(slot, "job_x", 1)
+    host.beat()
+    after = row(bench, host)
+    assert after.heartbeat_at > before
+    assert after.current == [{"job_id": "job_x", "attempt": 1, "slot": 0}]
+    host.slots.give_back(slot)
+    host.leave()
+    assert row(bench, host).stopped_at is not None
+
+
+def test_a_worker_whose_row_is_gone_registers_again(bench: Any, host: Host) -> None:
+    first = host.worker_id
+    with bench.database.session() as session:
+        session.delete(session.get(Worker, first))
+    host.beat()
+    assert host.worker_id != first
+    assert row(bench, host).slots == 2
+
+
+def test_a_stopping_worker_takes_no_job(bench: Any, host: Host) -> None:
+    job_id = bench.submit()
+    bench.stopping.set()
+    host.look()
+    host.work()
+    host.leave()
+    assert bench.job(job_id).state is JobState.QUEUED
+
+
+def test_no_free_slot_takes_no_job(bench: Any, host: Host) -> None:
+    job_id = bench.submit()
+    taken = [host.slots.take(), host.slots.take()]
+    assert None not in taken
+    host.work()
+    host.look()
+    host.leave()
+    assert bench.job(job_id).state is JobState.QUEUED
+
+
+def test_one_failing_duty_does_not_stop_the_others(
+    bench: Any, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(host, "reap", fail)
+    job_id = bench.submit()
+    maintenance = Maintenance(host, poll_s=0.2)
+    maintenance.start()
+    try:
+        bench.wait_state(job_id, JobState.SUCCEEDED)
+    finally:
+        maintenance.end()
+        host.leave()

@@ -61,6 +61,7 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.server = server

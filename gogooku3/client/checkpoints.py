@@ -13,8 +13,6 @@ from gogooku3.client.errors import ApiError, ChecksumError
 from gogooku3.client.resources import Checkpoint
 from gogooku3.client.transport import Backoff, Transport
 
-CHUNK_BYTES = 1024 * 1024
-
 
 class Checkpoints:
     """The checkpoints of a server, by their own identifiers."""
@@ -84,7 +82,7 @@ class Checkpoints:
         with self._transport.streamed(path, headers=headers) as response:
             mode = "ab" if response.status_code == 206 else "wb"
             with part.open(mode) as file:
-                for chunk in response.iter_raw(CHUNK_BYTES):
+                for chunk in response.iter_raw():
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())

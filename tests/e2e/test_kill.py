@@ -90,16 +90,7 @@ def test_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
     kill_one(stack.trainers(killed))
     stack.wait_for(killed, "succeeded", "failed")
 
-    last = [
-        {
-            e["payload"]["epoch"]: e["payload"]["metrics"]
-            for e in stack.events(job_id)
-            if e["type"] == "epoch"
-        }[6]
-        for job_id in (undisturbed, killed)
-    ]
-    validation = [{k: v for k, v in m.items() if k.startswith("valid/")} for m in last]
-    assert validation[0] == validation[1]
+    assert validation_of(stack.events(killed)) == validation_of(stack.events(undisturbed))
     assert stack.job(killed)["attempt"] == 2
 
 

@@ -97,7 +97,7 @@ class ApiServer(uvicorn.Server):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the API until SIGTERM or SIGINT; 2 when it may not or cannot start."""
+    """Run the API until SIGTERM or SIGINT; 2 when it may not start."""
     parser = argparse.ArgumentParser(prog="python -m app.main", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8642)
@@ -129,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         redis_url=found.redis_url,
         open_access=is_open,
     )
-    ApiServer(app, host=given.host, port=given.port).run()
+    # uvicorn stops in good order and then raises the signal again: Ctrl-C needs no traceback.
+    with contextlib.suppress(KeyboardInterrupt):
+        ApiServer(app, host=given.host, port=given.port).run()
     return 0
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -189,30 +185,3 @@ def test_who_may_be_open(empty_database_url: str, tmp_path: Any) -> None:
         keys.revoke(session, key.id)
     database.dispose()
     assert verdicts() == [True, None, True, None]
-
-
-def test_process_refuses_another_address_without_a_key(
-    empty_database_url: str, redis_url: str, tmp_path: Any
-) -> None:
-    from app.db.migrate import upgrade
-
-    upgrade(empty_database_url)
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {
-        "GOGOOKU3_HOME": str(tmp_path),
-        "GOGOOKU3_DATABASE_URL": empty_database_url,
-        "GOGOOKU3_REDIS_URL": redis_url,
-    }
-    ended = subprocess.run(
-        [sys.executable, "-m", "app.main", "--host", "0.0.0.0", "--port", str(port)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert "keys create" in ended.stderr
-    assert "Traceback" not in ended.stderr

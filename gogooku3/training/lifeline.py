@@ -45,8 +45,9 @@ class Lifeline:
         self._lease_s = lease_s
         self._on_lost = on_lost
         self._end = end
-        # The lease was renewed before this process was started, and starting took little.
+        # Until the first renewal tells the true time, which is before this one.
         self._last = time.monotonic()
+        self._has_beat = False
         self._open = True
         self._is_lost = False
         self._rest = b""
@@ -81,7 +82,9 @@ class Lifeline:
         whole = len(self._rest) // _BEAT.size * _BEAT.size
         for (beat,) in _BEAT.iter_unpack(self._rest[:whole]):
             # A time still to come would keep the trainer alive past its lease.
-            self._last = max(self._last, min(beat, time.monotonic()))
+            known = min(beat, time.monotonic())
+            self._last = max(self._last, known) if self._has_beat else known
+            self._has_beat = True
         self._rest = self._rest[whole:]
 
     def _lose(self) -> None:

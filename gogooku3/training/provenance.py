@@ -15,6 +15,7 @@ import torch
 _PACKAGES = ("gogooku3", "torch", "numpy", "pyarrow", "safetensors", "adabelief-pytorch")
 _VARIABLES = (
     "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",

@@ -106,6 +106,7 @@ def test_a_whole_run_and_its_provenance(start: Callable[..., Trainer], tmp_path:
     assert provenance["pid"] == trainer.process.pid
     assert provenance["threads"] == 2  # what was asked, not what the environment says
     assert provenance["variables"]["OMP_NUM_THREADS"] == "1"
+    assert provenance["variables"]["OMP_WAIT_POLICY"] == "PASSIVE"
     assert provenance["device"] == "cpu"
     assert provenance["precision"] == "fp32"
     assert provenance["parameters"] > 0

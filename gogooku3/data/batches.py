@@ -115,7 +115,7 @@ class BatchMaker:
             flat = self._buffer[:count].view(-1, shape[-1])
         x = torch.index_select(features_RF, 0, read_BNT.reshape(-1), out=flat)
         # Absent rows were read as row 0: few as a rule, so they are found rather than multiplied.
-        x[~present_BNT.reshape(-1)] = 0.0
+        x.index_fill_(0, torch.nonzero(~present_BNT.reshape(-1)).squeeze(1), 0.0)
         x_BNTF = x.view(shape)
         return x_BNTF if self._columns is None else x_BNTF[..., self._columns]
 

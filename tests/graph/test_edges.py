@@ -13,7 +13,7 @@ from gogooku3.data.batches import BatchMaker
 from gogooku3.data.panel import Panel
 from gogooku3.graph import EDGE_FEATURES, GraphBuilder
 from gogooku3.graph.build import GraphBuilder as Builder
-from gogooku3.graph.edges import merged, sector_peers
+from gogooku3.graph.edges import merged, nearest_by_correlation, sector_peers
 
 
 def window_returns(panel: Panel, day: int, window: int) -> np.ndarray:
@@ -72,6 +72,14 @@ def test_unknown_sectors_have_no_peers() -> None:
     everyone = torch.arange(4)
     place_NM = sector_peers(sector_N, everyone, torch.tensor([4.0, 3.0, 2.0, 1.0]), 2)
     assert place_NM.tolist() == [[-1, -1], [-1, -1], [3, -1], [2, -1]]
+
+
+def test_a_strong_negative_correlation_is_near_and_an_unknown_one_is_not() -> None:
+    correlation_NC = torch.tensor([[1.0, -0.9, 0.5, 0.1], [-0.9, 1.0, 0.0, 0.0]])
+    self_NC = torch.tensor([[True, False, False, False], [False, True, False, False]])
+    assert nearest_by_correlation(correlation_NC, self_NC, 2).tolist() == [[1, 2], [0, -1]]
+    # More places than candidates: the rest stays empty.
+    assert nearest_by_correlation(correlation_NC, self_NC, 6).shape == (2, 6)
 
 
 def test_a_neighbour_found_twice_is_one_edge() -> None:

@@ -67,8 +67,8 @@ def _require_direct(request: Request) -> None:
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
     if (
-        not _is_loopback(urlsplit(f"//{host}").hostname)
-        or (origin is not None and urlsplit(origin).netloc != host)
+        not _is_loopback(host)
+        or (origin is not None and origin.partition("://")[2] != host)
         or any(name in request.headers for name in _FORWARDED)
     ):
         raise UnauthenticatedError(
@@ -77,13 +77,11 @@ def _require_direct(request: Request) -> None:
         )
 
 
-def _is_loopback(name: str | None) -> bool:
-    if name is None:
-        return False
-    if name == "localhost":
-        return True
+def _is_loopback(host: str) -> bool:
+    """Whether a `Host` header names this machine, by whatever port."""
     try:
-        return ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname
+        return name == "localhost" or ip_address(name or "").is_loopback
     except ValueError:
         return False
 

@@ -122,9 +122,9 @@ def inspect(
         return
     tables = {name: rows for name, rows in described.items() if _is_table(rows)}
     print_fields(dict(_flat({k: v for k, v in described.items() if k not in tables})))
-    for name, rows in tables.items():
-        columns = list(rows[0])
-        print_table(columns, [[row.get(column) for column in columns] for row in rows], title=name)
+    for name, listed in tables.items():
+        rows = [dict(_flat(row)) for row in listed]
+        print_table(list(rows[0]), [list(row.values()) for row in rows], title=name)
 
 
 def _new_path(name: str, force: bool) -> Path:

@@ -45,6 +45,9 @@ def main() -> int:
 
     say("The whole server: PostgreSQL, Valkey, the API, a worker")
     with server() as url, Client(url) as client:
+        for left in client.jobs.list(state=["queued", "running"]):
+            client.jobs.cancel(left.id)
+            print(f"cancelled {left.id} of an earlier demo", flush=True)
         spec = json.loads((ROOT / "examples" / "job_baseline.json").read_text())
         spec["config"]["max_epochs"] = given.epochs
         file = home / "job_baseline.json"

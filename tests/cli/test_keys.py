@@ -1,0 +1,35 @@
+"""`gogooku3 keys` and `db`, on the home's own PostgreSQL, started for the command alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def test_keys_are_made_listed_and_revoked_without_a_server(gogooku3: Any, home: Path) -> None:
+    made = gogooku3("keys", "create", "me", "--scope", "admin", "--expires-days", "7", "--json")
+    assert made.returncode == 0, made.stderr
+    key = json.loads(made.stdout)
+    assert key["key"].startswith("gk_")
+    assert key["scope"] == "admin"
+
+    listed = gogooku3("keys", "list")
+    assert key["id"] in listed.stdout
+    assert key["key"] not in listed.stdout, "the secret is shown once"
+
+    assert gogooku3("keys", "revoke", key["id"]).returncode == 0
+    items = json.loads(gogooku3("keys", "list", "--json").stdout)["items"]
+    assert [item["revoked_at"] is not None for item in items] == [True]
+    unknown = gogooku3("keys", "revoke", "key_none")
+    assert unknown.returncode == 1
+    assert "key_none" in unknown.stderr
+    assert gogooku3("keys", "create", "me", "--scope", "root").returncode == 2
+    assert not (home / "up.json").exists()
+
+
+def test_db_upgrade_says_what_it_did(gogooku3: Any) -> None:
+    first = json.loads(gogooku3("db", "upgrade", "--json").stdout)
+    assert first["before"] is None
+    assert first["after"]
+    assert "newest schema" in gogooku3("db", "upgrade").stdout

@@ -29,6 +29,7 @@ from app.jobs.record import record
 from gogooku3.events import (
     CheckpointEvent,
     EndEvent,
+    EpochEvent,
     Event,
     FailureEvent,
     ProgressEvent,
@@ -46,7 +47,9 @@ from worker.outage import first_line, is_outage
 
 TICK_S = 0.1
 FLUSH_S = 0.5
-"""Events are recorded at least this often, several in one transaction."""
+"""Events are recorded at least this often, several in one transaction ..."""
+EPOCH_FLUSH_S = 0.1
+"""... and sooner when an epoch is among them: that is what people wait for."""
 LISTEN_S = 1.0
 """A user's cancel is heard this fast: with each renewal of the lease."""
 BATCH = 500
@@ -189,13 +192,17 @@ class Supervisor:
             self._wait(child)
             self._collect(child)
             now = time.monotonic()
-            if self._buffer and now - flushed_at >= FLUSH_S:
+            if self._buffer and now - flushed_at >= self._patience():
                 self._flush()
                 flushed_at = time.monotonic()
             if now - heard_at >= listen_s:
                 self._renew(child)
                 heard_at = time.monotonic()
             self._enforce(child)
+
+    def _patience(self) -> float:
+        has_epoch = any(isinstance(event, EpochEvent) for event in self._buffer)
+        return EPOCH_FLUSH_S if has_epoch and not self._is_away else FLUSH_S
 
     def _wait(self, child: Child) -> None:
         if child.is_drained:

@@ -79,6 +79,7 @@ class Bench:
                 "max_epochs": epochs,
                 "data": {"lookback": 5, "horizons": [1, 5], "split": split},
                 "model": models[model],
+                "batch": {"days_per_step": 2},
             },
             "resources": {"cpu_threads": 1},
             **more,

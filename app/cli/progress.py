@@ -159,7 +159,7 @@ class LiveView(_View):
         table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
         table.add_column("epoch", justify="right")
         for name in self.columns:
-            table.add_column(name, justify="right")
+            table.add_column(_title(name), justify="right")
         table.add_column("time", justify="right")
         table.add_column("")
         epochs = sorted(self.rows)
@@ -211,6 +211,13 @@ def _describe_start(provenance: Mapping[str, Any]) -> str:
     if provenance.get("resumed_from"):
         parts.append("goes on from its last checkpoint")
     return ", ".join(parts)
+
+
+def _title(metric: str) -> str:
+    """A metric's name, short enough for a column; the horizons of the rank IC stand beside it."""
+    if metric.startswith("valid/rank_ic@"):
+        return f"{metric.partition('@')[2]} d"
+    return "rank IC" if metric == "valid/rank_ic" else metric.replace("/", " ")
 
 
 def _columns(metrics: Mapping[str, Any]) -> list[str]:

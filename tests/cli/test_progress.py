@@ -84,6 +84,15 @@ def test_terminal_gets_a_bar_while_it_runs_and_every_epoch_at_the_end(
     final = ESCAPES.sub("", capsys.readouterr().out)
     assert "demo epoch 30/30" in drawn
     assert "trains on cpu" in drawn
+    titles = next(line for line in final.splitlines() if "epoch" in line)
+    assert re.split(r"\s{2,}", titles.strip()) == [
+        "epoch",
+        "train loss",
+        "rank IC",
+        "5 d",
+        "10 d",
+        "time",
+    ]
     rows = [line.split() for line in final.splitlines() if line.strip()[:1].isdigit()]
     assert [int(row[0]) for row in rows[-30:]] == list(range(1, 31))
     best = next(line for line in final.splitlines() if "best" in line)

@@ -39,6 +39,11 @@ class Learner:
         batch = self.config.batch
         return -(-len(days) // (batch.days_per_step * batch.accumulate))
 
+    def mean_lr(self, epoch: int, steps: int) -> float:
+        """Mean learning rate over the steps of an epoch."""
+        first = (epoch - 1) * steps
+        return sum(self.schedule.lr_at(first + step) for step in range(steps)) / steps
+
     def epoch(
         self,
         epoch: int,
@@ -117,7 +122,6 @@ class Learner:
         for batch_days in group:
             self._backward(step, batch_days, len(batch_days) / days, sample, statistics)
         statistics.add(step, "grad_norm", self._clip())
-        statistics.add(step, "lr", torch.tensor(lr, device=self.feed.device))
         self.optimizer.step()
 
     def _backward(

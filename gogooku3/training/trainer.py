@@ -221,6 +221,8 @@ class _Run:
         """An epoch is trained and evaluated: write what it left, then tell."""
         experiment, statistics = self.experiment, self.statistics
         metrics = statistics.metrics() | evaluation.metrics
+        if experiment.learner is not None:
+            metrics["train/lr"] = experiment.learner.mean_lr(epoch, experiment.steps)
         is_best = self.best.update(epoch, metrics)
         self.done, self.step = epoch, 0
         if evaluation.selection_F is not None:

@@ -131,7 +131,8 @@ def _epoch(session: Session, job: Job, event: EpochEvent) -> None:
 
 
 def _after_epoch(job: Job, before: Json, event: EpochEvent) -> Json:
-    max_epochs = int(job.config["max_epochs"])
+    # The trainer knows best: a model in closed form has one epoch, whatever was asked.
+    max_epochs = int(before.get("max_epochs") or job.config["max_epochs"])
     steps = before.get("steps")
     return {
         "epoch": event.epoch,

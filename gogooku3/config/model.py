@@ -161,7 +161,7 @@ class LinearConfig(ConfigModel):
     """Ridge regression on the scored day's features, in closed form, one fit per horizon."""
 
     kind: Literal["linear"] = "linear"
-    alpha: float = Field(default=1.0, ge=0.0)
+    alpha: float = Field(default=0.01, ge=0.0)
     """Ridge penalty per training row; 0 = ordinary least squares."""
 
 

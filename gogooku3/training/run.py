@@ -19,6 +19,7 @@ from types import FrameType
 from pydantic import ValidationError
 
 from gogooku3.events import Event, FailureEvent, RunRequest
+from gogooku3.training import log
 from gogooku3.training.lifeline import Lifeline
 
 EXIT_INTERRUPTED = 3
@@ -35,6 +36,7 @@ class EventPipe:
 
     def send(self, event: Event) -> None:
         """Write one event. Blocks while the pipe is full."""
+        log.tell(event)
         line = memoryview(event.model_dump_json().encode() + b"\n")
         try:
             while line and not self._is_broken:
@@ -50,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--events-fd", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int)
     given = parser.parse_args(arguments)
+    log.to_standard_output()
     stop = threading.Event()
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
@@ -81,6 +84,7 @@ def run(request: RunRequest, pipe: EventPipe, stop: threading.Event) -> int:
 
     try:
         torch.set_num_threads(request.cpu_threads)
+        torch.set_num_interop_threads(request.cpu_threads)
         result = train(
             request.config,
             dataset=request.dataset,

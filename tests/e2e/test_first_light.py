@@ -28,6 +28,7 @@ def test_job_from_post_to_reloaded_checkpoint(
     assert job["state"] == "succeeded", job["reason"]
     provenance = job["provenance"]
     assert provenance["threads"] == 1
+    assert provenance["interop_threads"] == 1
     assert provenance["variables"]["OMP_NUM_THREADS"] == "1"
     assert provenance["device"] == "cpu"
 
@@ -104,6 +105,7 @@ def test_command_line_from_submit_to_fetch(
     assert job_id in listed.stdout
     logs = stack.run("logs", job_id)
     assert logs.returncode == 0, logs.stderr
+    assert "epoch 4 in" in logs.stdout
 
     out = tmp_path / "best"
     fetched = stack.run("fetch", job_id, "--best", "-o", str(out))

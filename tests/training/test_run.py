@@ -105,6 +105,7 @@ def test_a_whole_run_and_its_provenance(start: Callable[..., Trainer], tmp_path:
     provenance = events[0]["provenance"]
     assert provenance["pid"] == trainer.process.pid
     assert provenance["threads"] == 2  # what was asked, not what the environment says
+    assert provenance["interop_threads"] == 2
     assert provenance["variables"]["OMP_NUM_THREADS"] == "1"
     assert provenance["variables"]["OMP_WAIT_POLICY"] == "PASSIVE"
     assert provenance["device"] == "cpu"
@@ -112,8 +113,13 @@ def test_a_whole_run_and_its_provenance(start: Callable[..., Trainer], tmp_path:
     assert provenance["parameters"] > 0
     assert (tmp_path / "out" / "epoch-0001.gk3").exists()
     assert events[-1]["outcome"] == "completed"
-    # The pipe is the only channel: nothing chatters into the log.
-    assert (tmp_path / "log.txt").read_text() == ""
+    # The log is for people: a line for each thing worth reading, nothing else.
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert len(lines) == 4
+    for line, words in zip(
+        lines, ("training on cpu", "epoch 1 in", "wrote epoch-0001.gk3", "completed"), strict=True
+    ):
+        assert words in line
 
 
 def test_sigterm_writes_the_resume_state_and_ends(

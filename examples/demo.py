@@ -71,7 +71,7 @@ def main() -> int:
         print_comparison(cache, reloaded, others)
         difference = worst_difference(reloaded, best.metrics)
         print(f"largest difference from the figures of training: {difference:.1e}")
-        print_next_steps(url, home, job, checkpoint, time.monotonic() - began)
+        print_next_steps(home, job, checkpoint, time.monotonic() - began)
         if given.keep:
             say(f"The server stays up at {url}; Ctrl-C stops it")
             signal.pause()
@@ -81,9 +81,9 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--stocks", type=int, default=200)
-    parser.add_argument("--days", type=int, default=500)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--stocks", type=int, default=300)
+    parser.add_argument("--days", type=int, default=900)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--keep", action="store_true", help="leave the server running at the end")
     return parser.parse_args()
 
@@ -173,7 +173,7 @@ def print_comparison(
 
     planted = (read_header(cache).planted or {})["rank_ic"]
     rows = []
-    for horizon, value in planted.items():
+    for horizon, value in sorted(planted.items(), key=lambda pair: int(pair[0])):
         name = f"valid/rank_ic@{horizon}"
         found = model[name]
         share = f"{found / value:.0%}" if found is not None and value else None
@@ -191,7 +191,7 @@ def print_comparison(
     print_table(columns, rows)
 
 
-def print_next_steps(url: str, home: Path, job: Job, checkpoint: Path, took_s: float) -> None:
+def print_next_steps(home: Path, job: Job, checkpoint: Path, took_s: float) -> None:
     """Where everything is, and what to try next."""
     print(f"\ndone in {took_s:.0f} s; the checkpoint is {os.path.relpath(checkpoint)}")
     print("try next:")
@@ -200,7 +200,7 @@ def print_next_steps(url: str, home: Path, job: Job, checkpoint: Path, took_s: f
     print("  gogooku3 jobs")
     print(f"  gogooku3 jobs {job.id}")
     print("  gogooku3 submit examples/job_adabelief.json --watch")
-    print(f"  curl {url.rpartition(':')[0]}:8642/docs     # every endpoint, to try in a browser")
+    print("  open http://127.0.0.1:8642/docs    # every endpoint, to try in a browser")
 
 
 def end(number: int, frame: FrameType | None) -> NoReturn:

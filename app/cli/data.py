@@ -34,8 +34,8 @@ def add_to(app: typer.Typer) -> None:
 @commands.command()
 def synth(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")],
-    stocks: Annotated[int, typer.Option(min=20, max=20_000)] = 200,
-    days: Annotated[int, typer.Option(min=150, max=20_000, help="Market days.")] = 500,
+    stocks: Annotated[int, typer.Option(min=20, max=20_000)] = 300,
+    days: Annotated[int, typer.Option(min=150, max=20_000, help="Market days.")] = 900,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same market.")] = 0,
     horizons: Horizons = "1,5,10,20",
     force: Force = False,
@@ -43,7 +43,7 @@ def synth(
 ) -> None:
     """Simulate a market with a planted signal, and make a dataset of it.
 
-    Example: gogooku3 data synth demo --stocks 300 --days 600
+    Example: gogooku3 data synth demo --stocks 500 --seed 3
     """
     path = _new_path(name, force)
     wanted = _horizons(horizons)

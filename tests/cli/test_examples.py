@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from gogooku3.config import JobSpec, check
@@ -30,12 +28,10 @@ def load(path: Path) -> JobSpec:
 def test_spec_is_valid_and_its_split_fits_the_market_that_data_synth_makes(path: Path) -> None:
     spec = load(path)
     assert spec.dataset == "demo"
-    calendar = synthesise(stocks=20, days=500).table["date"].unique().sort().to_list()
+    calendar = synthesise(stocks=20, days=900).table["date"].unique().sort().to_list()
     split = split_days(calendar, spec.config.data, first_day=60)
-    assert len(split.train_D) > 150
-    assert len(split.valid_D) > 80
-    assert calendar[-1] - calendar[0] > timedelta(days=600)
-    assert np.all(np.diff(split.train_D) == 1)
+    assert len(split.train_D) > 400
+    assert len(split.valid_D) > 150
 
 
 def test_the_two_jobs_differ_in_the_optimiser_and_its_schedule_alone() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
 from app.embedded.home import UpRecord, read_up, start_ticks
@@ -189,3 +190,18 @@ def test_a_wrong_setting_is_named(gogooku3: Any) -> None:
     assert refused.returncode == 2
     assert "postgresql+psycopg://" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow
+def test_servers_of_your_own_are_used_and_left_running(
+    home: Path, environment: dict[str, str], postgres_url: str, database_url: str, redis_url: str
+) -> None:
+    environment |= {"GOGOOKU3_DATABASE_URL": database_url, "GOGOOKU3_REDIS_URL": redis_url}
+    running = Up(home, environment)
+    assert set(running.pids()) == {"the API", "the worker"}
+    assert is_ready(running.url)
+    assert not (home / "pg").exists()
+    assert not (home / "valkey").exists()
+    running.end()
+    with psycopg.connect(postgres_url.replace("+psycopg", "", 1)) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -10,7 +10,11 @@ STAMP := $(VENV)/.installed
 # --index-url with PyTorch's CPU builds), is then kept by the rest of the installation.
 TORCH ?= torch==2.13.*
 TORCH_PIP_ARGS ?=
-PYTEST_ARGS ?=
+
+# Two test processes with one arithmetic thread each: more threads than cores only wait for one
+# another.
+PYTEST_ARGS ?= -n 2
+export OMP_NUM_THREADS ?= 1
 
 ifndef PYTHON
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \

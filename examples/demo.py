@@ -83,7 +83,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--stocks", type=int, default=300)
     parser.add_argument("--days", type=int, default=900)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--keep", action="store_true", help="leave the server running at the end")
     return parser.parse_args()
 

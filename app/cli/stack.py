@@ -119,9 +119,6 @@ class Stack:
                 # A folder named `app` where `up` was started must not be taken for ours.
                 "PYTHONSAFEPATH": "1",
                 "PYTHONUNBUFFERED": "1",
-                # Handed down to the trainers, whose cores PostgreSQL and the API share: threads
-                # that spin while they wait make every small operation wait for the scheduler.
-                "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             },
             log=self.settings.logs / f"{name}.log",
             grace_s=grace_s,

@@ -22,10 +22,9 @@ THREAD_VARIABLES = (
 
 
 def thread_caps(threads: int) -> dict[str, str]:
-    """The environment that holds the arithmetic libraries to `threads`; each reads it once, when
-    it is loaded. Their threads sleep while they wait: on a core that is shared with others,
-    spinning makes each small operation wait for the scheduler (measured: ten times slower)."""
-    return {**dict.fromkeys(THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+    """The environment that holds the arithmetic libraries to `threads`; each of them reads it
+    once, when it is loaded."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 class Trainer:

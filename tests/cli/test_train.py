@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from app.cli.trainer import thread_caps
-
 COMMAND = Path(sys.executable).with_name("gogooku3")
 SPLIT = {"train_end": "2018-08-31", "valid_end": "2018-11-30", "embargo_days": 0}
 CONFIG: dict[str, Any] = {
@@ -149,9 +147,3 @@ def test_a_killed_command_takes_its_trainer_along(
     while Path(f"/proc/{trainer}").exists():
         assert time.monotonic() < deadline, "the trainer outlived the command"
         time.sleep(0.1)
-
-
-def test_threads_sleep_while_they_wait() -> None:
-    caps = thread_caps(3)
-    assert caps["OMP_NUM_THREADS"] == caps["MKL_NUM_THREADS"] == "3"
-    assert caps["OMP_WAIT_POLICY"] == "PASSIVE"

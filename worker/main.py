@@ -33,10 +33,15 @@ logger = logging.getLogger("worker")
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; jobs then go back to the queue with their checkpoints."""
     parser = argparse.ArgumentParser(prog="worker.main", description=__doc__)
-    parser.add_argument("--slots", type=int, default=1, help="jobs that run at once")
+    parser.add_argument(
+        "--slots",
+        type=int,
+        default=1,
+        help="jobs that run at once; 0 = a control worker, which only takes back lost jobs",
+    )
     given = parser.parse_args(arguments)
-    if given.slots < 1:
-        parser.error("--slots must be at least 1")
+    if given.slots < 0:
+        parser.error("--slots must not be negative")
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
@@ -57,14 +62,20 @@ def main(arguments: list[str] | None = None) -> int:
         stopping=threading.Event(),
     )
     # Until Celery's own handlers stand, a signal must end the process in order, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    gpus = find_gpus()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    gpus = find_gpus() if given.slots else []
     host = _start(place, Slots(make_slots(given.slots, gpus)), has_gpu=bool(gpus))
     logger.info("worker %s: %s slots, %s GPUs", host.worker_id, given.slots, len(gpus))
     maintenance = Maintenance(host)
     maintenance.start()
     try:
-        exit_code = _listen(make_celery(where.redis_url), host)
+        if host.slots.count:
+            exit_code = _listen(make_celery(where.redis_url), host)
+        else:
+            # Doorbells are for workers that can train: this one must not take them away.
+            place.stopping.wait()
+            exit_code = 0
     finally:
         place.stopping.set()
         maintenance.end()

@@ -17,6 +17,14 @@ Host = Annotated[
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")]
 Slots = Annotated[int, typer.Option(min=1, max=64, help="Jobs that train at the same time.")]
+WorkerSlots = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=64,
+        help="Jobs that train at the same time; 0 = only take back the jobs of lost workers.",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,7 +69,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8642) -> None:
     _become("app.main", "--host", host, "--port", str(port))
 
 
-def worker(slots: Slots = 1) -> None:
+def worker(slots: WorkerSlots = 1) -> None:
     """Run a worker alone, against the database and broker that the environment names."""
     _become("worker.main", "--slots", str(slots))
 

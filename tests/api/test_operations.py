@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from typing import Any
 
 import httpx
@@ -129,7 +130,12 @@ def test_log_lines_are_json_with_request_and_job(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="gogooku3.api"):
         http.get("/v1/jobs/job_00000000000000000000000000", headers={"X-Request-Id": "seen"})
-    record = next(r for r in caplog.records if getattr(r, "request_id", "") == "seen")
+        # The line is written once the answer has been sent: we may be here before it.
+        deadline = time.monotonic() + 10
+        while not (found := [r for r in caplog.records if getattr(r, "request_id", "") == "seen"]):
+            assert time.monotonic() < deadline, "no log line"
+            time.sleep(0.02)
+    record = found[0]
     line = json.loads(JsonLines().format(record))
     assert line["job_id"] == "job_00000000000000000000000000"
     assert (line["method"], line["status"]) == ("GET", 404)

@@ -13,6 +13,7 @@ from app.broker.doorbell import Doorbell
 from app.db import Worker
 from app.domain import JobState
 from app.embedded.valkey import EmbeddedValkey
+from worker.maintenance import POLL_S
 
 LEASE_S = 8.0
 EPOCHS = 5
@@ -76,6 +77,20 @@ def test_kill_9_of_the_worker(bench: Any, trainer_watch: Any) -> None:
     expect_whole(bench, job_id)
     assert [attempt.outcome for attempt in bench.attempts(job_id)] == ["lost", "succeeded"]
     assert bench.trainers() == []
+
+
+def test_a_control_worker_takes_back_lost_jobs_and_trains_nothing(bench: Any) -> None:
+    control = bench.start_worker(slots=0, lease_s=LEASE_S)
+    job_id = bench.submit(epochs=500)
+    trainer = bench.start_worker(lease_s=LEASE_S)
+    bench.wait_state(job_id, JobState.RUNNING)
+    trainer.kill()
+    bench.wait_state(job_id, JobState.QUEUED)
+    time.sleep(3 * POLL_S)
+    assert bench.job(job_id).state == JobState.QUEUED
+    assert [attempt.outcome for attempt in bench.attempts(job_id)] == ["lost"]
+    control.terminate()
+    assert control.wait(timeout=30) == 0
 
 
 def test_an_orphaned_trainer_ends_by_itself(bench: Any) -> None:

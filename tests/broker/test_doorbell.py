@@ -57,7 +57,9 @@ def test_a_dead_broker_is_reported_fast_and_recovered_from(own_valkey: EmbeddedV
     assert bell.ring()
     bell.close()
     with redis.Redis.from_url(own_valkey.url()) as client:
-        assert client.llen(CLAIM_QUEUE) == 2
+        # Valkey writes its log once a second: the ring just before the kill may be gone, and the
+        # workers' poll stands in for it. The one after must be there.
+        assert client.llen(CLAIM_QUEUE) >= 1
 
 
 def test_a_hanging_broker_is_given_up_on(own_valkey: EmbeddedValkey) -> None:

@@ -23,6 +23,8 @@ def test_a_queue_survives_kill_9(folder: Path, make_valkey: Make, name: str) -> 
     assert url.startswith("unix://" if name == "valkey" else "redis://:")
     with redis.Redis.from_url(url) as client:
         client.rpush("queue", *range(100))
+        # The last second of the log is at risk by design: wait until it is on the disk.
+        assert client.waitaof(1, 0, 10_000) == [1, 0]
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10

@@ -4,7 +4,7 @@ No torch below this line, and nothing here imports anything else of the project 
 """
 
 from gogooku3.config.base import ConfigModel
-from gogooku3.config.data import DataConfig, DateSplit
+from gogooku3.config.data import DataConfig
 from gogooku3.config.job import DatasetName, JobSpec, LimitsConfig, ResourcesConfig
 from gogooku3.config.loss import (
     HuberConfig,
@@ -38,6 +38,12 @@ from gogooku3.config.optimizer import (
 )
 from gogooku3.config.problems import Problem, check, pointer
 from gogooku3.config.sources import Source, config_sources
+from gogooku3.config.split import (
+    DateSplit,
+    PurgedKFoldSplit,
+    SplitConfig,
+    WalkForwardSplit,
+)
 from gogooku3.config.train import (
     BatchConfig,
     EarlyStoppingConfig,
@@ -75,13 +81,16 @@ __all__ = [
     "MseConfig",
     "OptimizerConfig",
     "Problem",
+    "PurgedKFoldSplit",
     "ResourcesConfig",
     "ReversalConfig",
     "SchedulerConfig",
     "SelectionConfig",
     "SoftSpearmanConfig",
     "Source",
+    "SplitConfig",
     "TrainConfig",
+    "WalkForwardSplit",
     "WarmupCosineConfig",
     "check",
     "config_sources",

@@ -45,7 +45,7 @@ def check(model: type[Model], given: Any) -> tuple[Model | None, list[Problem]]:
             above for at in (*found, *(p.pointer for p in fresh)) for above in _above(at)
         }
         found.update({p.pointer: p for p in fresh if p.pointer not in faulty_inside})
-        removed = [_remove(rest, problem.pointer) for problem in fresh]
+        removed = [_remove(rest, _to_leave_out(problem)) for problem in fresh]
         if not any(removed):
             return None, list(found.values())
 
@@ -77,6 +77,13 @@ def pointer(keys: tuple[Any, ...]) -> str:
 def _above(at: str) -> Iterator[str]:
     """The pointers of everything that the value at a pointer lies in."""
     return (at[:place] for place, character in enumerate(at) if character == "/")
+
+
+def _to_leave_out(problem: Problem) -> str:
+    """The pointer of what can't be judged further: all of an object whose kind is unknown."""
+    if problem.code == "union-tag-invalid":
+        return problem.pointer.removesuffix("/kind")
+    return problem.pointer
 
 
 def _remove(given: Any, at: str) -> bool:

@@ -11,7 +11,9 @@ from gogooku3.config import (
     AtftGatFanConfig,
     CosineRestartsConfig,
     JobSpec,
+    PurgedKFoldSplit,
     TrainConfig,
+    WalkForwardSplit,
     check,
     config_sources,
 )
@@ -52,6 +54,20 @@ def test_kind_defaults_when_left_out() -> None:
     config = JobSpec.model_validate(SPEC).config
     assert isinstance(config.model, AtftGatFanConfig)
     assert config.optimizer.kind == "adamw"
+    assert config.data.split.kind == "date"
+
+
+@pytest.mark.parametrize(
+    ("split", "kind"),
+    [
+        ({"kind": "walk_forward", "folds": 3, "valid_days": 60}, WalkForwardSplit),
+        ({"kind": "purged_kfold", "folds": 5, "fold": 4}, PurgedKFoldSplit),
+    ],
+)
+def test_split_is_chosen_by_kind(split: dict[str, Any], kind: type) -> None:
+    spec = JobSpec.model_validate(spec_with("config.data.split", split))
+    assert isinstance(spec.config.data.split, kind)
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
 def test_schedule_is_chosen_by_kind() -> None:
@@ -127,6 +143,41 @@ def test_effective_config_validates_to_itself() -> None:
             "/config/data/split/valid_end",
             "split-order",
             "2017-12-31",
+        ),
+        (
+            "config.data.split",
+            {"kind": "walk_forward", "folds": 3, "fold": 3, "valid_days": 60},
+            "/config/data/split/fold",
+            "fold-unknown",
+            "0 to 2",
+        ),
+        (
+            "config.data.split",
+            {"kind": "purged_kfold", "folds": 3, "start": "2020-01-01", "end": "2019-01-01"},
+            "/config/data/split/end",
+            "split-order",
+            "2020-01-01",
+        ),
+        (
+            "config.data.split",
+            {"kind": "purged_kfold", "folds": 1},
+            "/config/data/split/folds",
+            "greater-than-equal",
+            "given 1",
+        ),
+        (
+            "config.data.split",
+            {"kind": "purged_kfold", "folds": 3, "valid_days": 5},
+            "/config/data/split/valid_days",
+            "unknown-key",
+            "valid_days",
+        ),
+        (
+            "config.data.split",
+            {"kind": "random", "folds": 3},
+            "/config/data/split/kind",
+            "union-tag-invalid",
+            "'purged_kfold'",
         ),
         (
             "config.loss.horizon_weights",

@@ -134,6 +134,12 @@ class InvalidStateError(DomainError):
     code = "invalid-state"
 
 
+class DatasetInUseError(DomainError):
+    """Jobs need the dataset as it is."""
+
+    code = "in-use"
+
+
 class IdempotencyMismatchError(DomainError):
     """This Idempotency-Key was used with another body; use a new key."""
 

@@ -11,22 +11,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.answers import DatasetAnswer, DatasetFeature, DatasetPage, DatasetSummary
-from app.api.auth import reader
+from app.api.auth import reader, submitter
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.parameters import DatasetId, PageSize, PageToken, StorableQuery, problems
 from app.api.server import ServerDep
+from app.jobs.datasets import delete_dataset
 from gogooku3.config import Problem
 from gogooku3.data.header import SUFFIX, DatasetHeader, read_header
 from gogooku3.data.header import list_datasets as readable_datasets
 from gogooku3.errors import DatasetError
 
-router = APIRouter(
-    prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(reader), StorableQuery]
-)
+reading = APIRouter(prefix="/v1/datasets", dependencies=[Depends(reader), StorableQuery])
+submitting = APIRouter(prefix="/v1/datasets", dependencies=[Depends(submitter), StorableQuery])
 
 
-@router.get(
+@reading.get(
     "",
     summary="List datasets",
     response_model=DatasetPage,
@@ -50,7 +50,7 @@ def list_datasets(
     return cacheable(request, DatasetPage(items=items, next_page_token=token))
 
 
-@router.get(
+@reading.get(
     "/{dataset_id}",
     summary="Look at a dataset",
     response_model=DatasetAnswer,
@@ -78,6 +78,27 @@ def get_dataset(request: Request, server: ServerDep, dataset_id: DatasetId) -> R
         code_version=header.code_version,
     )
     return cacheable(request, answer)
+
+
+@submitting.delete(
+    "/{dataset_id}",
+    status_code=204,
+    summary="Delete a dataset",
+    response_class=Response,
+    responses=problems(404, 409),
+)
+def remove_dataset(server: ServerDep, dataset_id: DatasetId) -> None:
+    """Its file and its graphs; 409 `in-use` while a job that is queued, running or paused needs it.
+
+    A damaged dataset can be deleted, too.
+    """
+    with server.database.session() as session:
+        delete_dataset(session, server.settings.caches, dataset_id)
+
+
+router = APIRouter(tags=["datasets"])
+router.include_router(reading)
+router.include_router(submitting)
 
 
 def _summary(header: DatasetHeader) -> dict[str, Any]:

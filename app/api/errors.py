@@ -17,6 +17,7 @@ from starlette.responses import Response
 from app.api.body import BodyNotJsonError
 from app.api.problem import problem, request_id
 from app.domain import (
+    DatasetInUseError,
     DomainError,
     ForbiddenError,
     IdempotencyInFlightError,
@@ -38,6 +39,7 @@ STATUS_OF: dict[type[Exception], int] = {
     IdempotencyMismatchError: 422,
     NotFoundError: 404,
     InvalidStateError: 409,
+    DatasetInUseError: 409,
     IdempotencyInFlightError: 409,
     StaleLeaseError: 409,
     UnauthenticatedError: 401,

@@ -8,9 +8,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db import ApiKey, Job, JobEvent
-from app.domain import JobState, NotFoundError, TooManyJobsError, new_id
-from gogooku3.config import JobSpec, config_sources
+from app.domain import InvalidSpecError, JobState, NotFoundError, TooManyJobsError, new_id
+from app.jobs import datasets
+from gogooku3.config import JobSpec, Problem, config_sources
 from gogooku3.data.header import DatasetHeader
+from gogooku3.errors import DatasetNotFoundError
 
 
 def submit(
@@ -24,8 +26,13 @@ def submit(
     """Store a checked job as queued, with its effective configuration and its first event.
 
     `given` is what the client sent: it is kept, and tells which values came from the client.
-    Ring the doorbell after the commit. Raises TooManyJobsError at the key's limit.
+    Ring the doorbell after the commit. Raises TooManyJobsError at the key's limit, and
+    InvalidSpecError when the dataset was deleted after `header` was read.
     """
+    datasets.share(session, spec.dataset)
+    if not header.path.is_file():
+        message = f"dataset {spec.dataset!r} has just been deleted"
+        raise InvalidSpecError([Problem("/dataset", DatasetNotFoundError.code, message)])
     if api_key_id is not None:
         _check_limit(session, api_key_id)
     job = Job(

@@ -43,13 +43,20 @@ def database(connected: Database) -> Database:
     return connected
 
 
-@pytest.fixture(scope="session")
-def header() -> DatasetHeader:
+@pytest.fixture
+def caches(tmp_path: Path) -> Path:
+    """A folder with the file of a dataset, which nobody reads here."""
+    (tmp_path / "jp.arrow").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def header(caches: Path) -> DatasetHeader:
     """A dataset as its header describes it."""
     first = date(2019, 1, 1)
     return DatasetHeader(
         name="jp",
-        path=Path("jp.arrow"),
+        path=caches / "jp.arrow",
         rows=1000,
         stocks=10,
         calendar=tuple(first + timedelta(days=day) for day in range(700)),

@@ -1,0 +1,67 @@
+"""Datasets and the jobs that use them: nothing is taken away from under a job."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.db import Job
+from app.domain import FINISHED, DatasetInUseError
+from gogooku3.data.header import SUFFIX
+from gogooku3.errors import DatasetNotFoundError
+
+GRAPHS_SUFFIX = ".graphs"
+_NAMED = 5
+"""Jobs that a message names."""
+
+
+def share(session: Session, name: str) -> None:
+    """Keep the dataset as it is until the transaction ends; others may share it."""
+    session.execute(select(func.pg_advisory_xact_lock_shared(_lock(name))))
+
+
+def own(session: Session, name: str) -> None:
+    """Keep everybody else from using or changing the dataset until the transaction ends."""
+    session.execute(select(func.pg_advisory_xact_lock(_lock(name))))
+
+
+def live_jobs(session: Session, name: str, *, kind: str | None = None) -> list[str]:
+    """Ids of the jobs that wait, run or are paused on the dataset, oldest first."""
+    conditions = [Job.dataset == name, Job.state.not_in(FINISHED)]
+    if kind is not None:
+        conditions.append(Job.kind == kind)
+    return list(session.scalars(select(Job.id).where(*conditions).order_by(Job.created_at)))
+
+
+def refuse_use(name: str, jobs: list[str], what: str) -> None:
+    """Raise DatasetInUseError naming the jobs, if there are any."""
+    if not jobs:
+        return
+    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+    raise DatasetInUseError(f"{what} dataset {name!r}: {', '.join(jobs[:_NAMED])}{more}")
+
+
+def delete_dataset(session: Session, caches: Path, name: str) -> None:
+    """Remove a dataset's file and the graphs beside it.
+
+    Holding the dataset's lock, so that a job that is submitted at this moment either is seen here
+    or finds no dataset. Raises DatasetNotFoundError, or DatasetInUseError naming the jobs.
+    """
+    own(session, name)
+    path = caches / f"{name}{SUFFIX}"
+    if not path.is_file():
+        raise DatasetNotFoundError(f"no dataset {name!r}")
+    refuse_use(name, live_jobs(session, name), "wait for or cancel the jobs that use")
+    # The graphs first: they can be made again, and a removal that is cut short can be repeated.
+    graphs = caches / f"{name}{GRAPHS_SUFFIX}"
+    if graphs.is_dir():
+        shutil.rmtree(graphs)
+    path.unlink()
+
+
+def _lock(name: str) -> object:
+    # A unit separator cannot occur in a dataset's name, nor in what other locks are made of.
+    return func.hashtextextended(f"dataset\x1f{name}", 0)

@@ -18,32 +18,10 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from gogooku3.events import Event, FailureEvent, RunRequest
+from gogooku3.events import FailureEvent, RunRequest
+from gogooku3.lifeline import Lifeline
+from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe
 from gogooku3.training import log
-from gogooku3.training.lifeline import Lifeline
-
-EXIT_INTERRUPTED = 3
-EXIT_FAILED = 4
-
-
-class EventPipe:
-    """Writes events, whole lines at a time; a reader that is gone asks the run to stop."""
-
-    def __init__(self, fd: int, stop: threading.Event) -> None:
-        self._fd = fd
-        self._stop = stop
-        self._is_broken = False
-
-    def send(self, event: Event) -> None:
-        """Write one event. Blocks while the pipe is full."""
-        log.tell(event)
-        line = memoryview(event.model_dump_json().encode() + b"\n")
-        try:
-            while line and not self._is_broken:
-                line = line[os.write(self._fd, line) :]
-        except BrokenPipeError:
-            self._is_broken = True
-            self._stop.set()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
-    pipe = EventPipe(given.events_fd, stop)
+    pipe = EventPipe(given.events_fd, stop, log.tell)
     try:
         request = RunRequest.model_validate_json(sys.stdin.buffer.read())
     except ValidationError as error:

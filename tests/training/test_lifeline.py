@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gogooku3.training.lifeline import EXIT_CODE, Lifeline
+from gogooku3.lifeline import EXIT_CODE, Lifeline
 
 LEASE_S = 1.0
 

@@ -19,8 +19,8 @@ import pytest
 
 from gogooku3.config import TrainConfig
 from gogooku3.events import RunRequest
-from gogooku3.training.lifeline import EXIT_CODE
-from gogooku3.training.run import EXIT_FAILED, EXIT_INTERRUPTED
+from gogooku3.lifeline import EXIT_CODE
+from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED
 
 LONG = {"max_epochs": 500}
 

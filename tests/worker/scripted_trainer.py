@@ -90,7 +90,7 @@ def main() -> int:
             case "wait_term", []:
                 asked.wait(60)
             case "obey_lease", []:
-                from gogooku3.training.lifeline import Lifeline
+                from gogooku3.lifeline import Lifeline
 
                 Lifeline(given.lifeline_fd, request["lease_s"], asked.set).start()
             case _:

@@ -6,9 +6,7 @@ Shapes: T market days, N stocks, R rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gogooku3.data.source.bars import Bars, Float
 from gogooku3.errors import SourceDataError
 
-Float = NDArray[np.float64]
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("date", "code", *PRICES, "volume")
 SECTORS = ("sector33", "sector17", "sector")
 EXAMPLES = 3
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A market as dense matrices; NaN = no row that day, or a value that is not known."""
-
-    calendar: tuple[date, ...]
-    codes: tuple[str, ...]
-    open_TN: Float
-    high_TN: Float
-    low_TN: Float
-    close_TN: Float
-    """Known exactly where the stock has a row."""
-    volume_TN: Float
-    sectors: tuple[str, ...]
-    sector_N: NDArray[np.int32]
-    """Position in `sectors`; -1 = unknown. A stock keeps the first sector it was seen in, because
-    a later one would not have been known."""
-    sectors_coarse: tuple[str, ...]
-    sector_coarse_N: NDArray[np.int32]
-    source: Mapping[str, Any]
-    quality: Mapping[str, int]
-
-    @property
-    def present_TN(self) -> NDArray[np.bool_]:
-        """The stock has a row that day."""
-        return ~np.isnan(self.close_TN)
 
 
 def read_bars(table: pl.DataFrame | pl.LazyFrame | Path) -> Bars:

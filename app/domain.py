@@ -59,6 +59,15 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 """The only table of moves; `app.jobs.transition` is the only function that makes one."""
 
 
+class JobKind(StrEnum):
+    """What a job does."""
+
+    TRAIN = "train"
+    """Trains a model on a dataset."""
+    DATASET = "dataset"
+    """Builds a dataset."""
+
+
 class FailureClass(StrEnum):
     """Why an attempt ended other than well."""
 
@@ -138,6 +147,12 @@ class DatasetInUseError(DomainError):
     """Jobs need the dataset as it is."""
 
     code = "in-use"
+
+
+class DatasetExistsError(DomainError):
+    """There is a dataset of that name already."""
+
+    code = "dataset-exists"
 
 
 class IdempotencyMismatchError(DomainError):

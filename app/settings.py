@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GOGOOKU3_", extra="ignore", frozen=True)
 
     home: Path = Field(default=Path(".gogooku3"))
-    """Folder of everything the server keeps: pg/, valkey/, caches/, artifacts/, logs/."""
+    """Folder of everything the server keeps: pg/, valkey/, caches/, data/, artifacts/, logs/."""
     database_url: str | None = None
     """postgresql+psycopg://...; unset = the embedded PostgreSQL under the home."""
     redis_url: str | None = None
@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     def caches(self) -> Path:
         """Folder of the datasets, `NAME.arrow`."""
         return self.home / "caches"
+
+    @cached_property
+    def data(self) -> Path:
+        """Folder of the tables that datasets may be built from; the server only reads it."""
+        return self.home / "data"
 
     @cached_property
     def artifacts(self) -> Path:

@@ -1,7 +1,8 @@
-"""What a trainer process is asked and what it tells: one JSON object a line. No torch, no HTTP.
+"""What a child process is asked and what it tells: one JSON object a line. No torch, no HTTP.
 
-The supervisor writes a `RunRequest` to the trainer's standard input and reads events from its pipe;
-`gogooku3 train` does the same and prints them. The server stores them. `type` tells them apart.
+The supervisor writes a `RunRequest` to a trainer's standard input, or a `BuildRequest` to a dataset
+builder's, and reads events from its pipe; `gogooku3 train` does the same and prints them. The
+server stores them. `type` tells them apart.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from gogooku3.config import TrainConfig
+from gogooku3.config import DatasetConfig, TrainConfig
 
 
 class EventModel(BaseModel):
@@ -38,8 +39,23 @@ class RunRequest(EventModel):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
 
 
+class BuildRequest(EventModel):
+    """Everything a dataset builder is told, on its standard input."""
+
+    config: DatasetConfig
+    name: str
+    """What the dataset is called."""
+    out: Path
+    """The file to write, in a folder that nothing else uses: whatever an end leaves behind there
+    is for the supervisor to remove."""
+    source: Path | None = None
+    """The input of a file source: found below the data root, and known to lie there."""
+    lease_s: float | None = None
+    """Length of the lease behind the lifeline; null = no lifeline."""
+
+
 class StartEvent(EventModel):
-    """The trainer is up: what it runs on, verified from inside the process."""
+    """The child is up: what it runs on, verified from inside the process."""
 
     type: Literal["start"] = "start"
     provenance: dict[str, Any]
@@ -59,6 +75,30 @@ class ProgressEvent(EventModel):
     """Optimiser steps in this epoch."""
     eta_s: float | None = None
     """Estimated seconds to the end of the last epoch."""
+
+
+class StageEvent(EventModel):
+    """Where the build of a dataset is; at most two every second."""
+
+    type: Literal["stage"] = "stage"
+    stage: str
+    """What was done last."""
+    share: float = Field(ge=0.0, le=1.0)
+    """Of the whole that is done."""
+    eta_s: float | None = None
+    """Estimated seconds to the end."""
+
+
+class DatasetEvent(EventModel):
+    """A dataset is complete on disk, not yet where jobs find it."""
+
+    type: Literal["dataset"] = "dataset"
+    fingerprint: str
+    rows: int
+    stocks: int
+    days: int
+    features: int
+    size_bytes: int
 
 
 class EpochEvent(EventModel):
@@ -113,21 +153,25 @@ class FailureEvent(EventModel):
     code: str
     message: str
     next_action: str | None = None
+    findings: tuple[dict[str, Any], ...] = ()
+    """What is wrong with the input of a dataset, one by one."""
 
 
 class EndEvent(EventModel):
-    """The run is over: the last event of a trainer that did not fail."""
+    """The run is over: the last event of a child that did not fail."""
 
     type: Literal["end"] = "end"
     outcome: Literal["completed", "stopped_early", "interrupted"]
-    """`interrupted`: asked to stop; a resume point was written."""
-    best_epoch: int | None
-    best_metrics: dict[str, float | None]
+    """`interrupted`: asked to stop; a trainer has written a resume point."""
+    best_epoch: int | None = None
+    best_metrics: dict[str, float | None] = {}
 
 
 Event = Annotated[
     StartEvent
     | ProgressEvent
+    | StageEvent
+    | DatasetEvent
     | EpochEvent
     | CheckpointEvent
     | ResumePointEvent

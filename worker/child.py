@@ -1,4 +1,4 @@
-"""The trainer as a child process: its own session, its pipes, its log, its end."""
+"""A trainer or builder as a child process: its own session, its pipes, its log, its end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from gogooku3.events import RunRequest
+from gogooku3.events import BuildRequest, RunRequest
 
 TRAINER = (sys.executable, "-P", "-m", "gogooku3.training.run")
+BUILDER = (sys.executable, "-P", "-m", "gogooku3.data.task")
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -33,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 
 class Child:
-    """A started trainer. It idles until `send` gives it its request.
+    """A started process. It idles until `send` gives it its request.
 
-    It holds the read end of the lifeline: when this process dies, however that happens, the
-    trainer sees the end of the pipe, writes its resume state and ends.
+    It holds the read end of the lifeline: when this process dies, however that happens, the child
+    sees the end of the pipe and ends; a trainer writes its resume state first.
     """
 
     def __init__(
-        self, folder: Path, log: Path, environment: dict[str, str], command: Sequence[str] = TRAINER
+        self, folder: Path, log: Path, environment: dict[str, str], command: Sequence[str]
     ) -> None:
         """Start the process in `folder`, its output appended to `log`. Raises OSError."""
         events_read, events_write = os.pipe()
@@ -85,7 +86,7 @@ class Child:
         """To wait on until `read_lines` has something."""
         return self._events
 
-    def send(self, request: RunRequest) -> None:
+    def send(self, request: RunRequest | BuildRequest) -> None:
         """Tell it what to do. A child that is already gone is seen by its exit."""
         stdin: IO[bytes] | None = self._process.stdin
         assert stdin is not None
@@ -101,7 +102,7 @@ class Child:
             os.write(self._lifeline, _BEAT.pack(at))
         except (BlockingIOError, BrokenPipeError):
             # It does not read: suspended (it will see an old time, and end) or gone.
-            logger.debug("trainer %s did not take the lease's renewal", self.pid)
+            logger.debug("child %s did not take the lease's renewal", self.pid)
 
     def read_lines(self) -> list[bytes]:
         """The whole lines that have arrived, without waiting. A killed child's last line may be
@@ -130,7 +131,7 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def terminate(self) -> None:
-        """Ask it to write its resume state and end."""
+        """Ask it to end in order."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""Why a trainer ended: its last words, its exit code and what we asked of it."""
+"""Why a child ended: its last words, its exit code and what we asked of it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.db import Json
-from app.domain import FailureClass
+from app.domain import DomainError, FailureClass
 from app.jobs.outcome import Outcome
+from gogooku3.errors import Gogooku3Error
 from gogooku3.events import EndEvent, FailureEvent
 
 EXIT_LEASE_LOST = 75
 
 
 class Asked(StrEnum):
-    """Why the supervisor asked the trainer to end."""
+    """Why the supervisor asked the child to end."""
 
     CANCEL = "cancel"
     TIMEOUT = "timeout"
@@ -23,7 +24,7 @@ class Asked(StrEnum):
     LEASE = "lease"
     """The lease could not be renewed in time."""
     DATASET = "dataset"
-    """The dataset is not the one that the job was submitted for."""
+    """The dataset is not, or no longer, the one that the job was submitted for."""
 
 
 @dataclass(frozen=True)
@@ -40,33 +41,36 @@ def classify(
     *,
     last: EndEvent | FailureEvent | None,
     asked: Asked | None,
+    objection: Json | None = None,
     timeout_s: int | None = None,
     last_line: str = "",
+    who: str = "trainer",
 ) -> Ending:
-    """What the end of a trainer process means.
+    """What the end of a child process means.
 
     `exit_code` is negative for a signal; `last` is its end or failure event, if it came;
-    `last_line` of the log is quoted where nothing better is known.
+    `objection` is why it had to end when its dataset changed, which explains whatever else went
+    wrong; `last_line` of the log is quoted where nothing better is known; `who` is the child.
     """
     if isinstance(last, EndEvent) and last.outcome != "interrupted":
         return Ending(Outcome.SUCCEEDED, None, exit_code)
     if asked is Asked.CANCEL:
         return Ending(Outcome.CANCELLED, None, exit_code)
+    if objection is not None:
+        return Ending(Outcome.FAILED, objection, exit_code)
     if isinstance(last, FailureEvent):
         return Ending(Outcome.FAILED, _reported(last), exit_code)
     if asked is Asked.TIMEOUT:
-        return Ending(Outcome.FAILED, _timeout(timeout_s), exit_code)
-    if asked is Asked.DATASET:
-        return Ending(Outcome.FAILED, DATASET_CHANGED, exit_code)
+        return Ending(Outcome.FAILED, _timeout(timeout_s, who), exit_code)
     if asked is Asked.SHUTDOWN:
         return Ending(Outcome.RELEASED, None, exit_code)
     if asked is Asked.LEASE or exit_code == EXIT_LEASE_LOST:
-        return Ending(Outcome.RELEASED, LEASE_SILENT, exit_code)
+        return Ending(Outcome.RELEASED, _lease_silent(who), exit_code)
     if isinstance(last, EndEvent):
-        return Ending(Outcome.FAILED, INTERRUPTED, exit_code)
+        return Ending(Outcome.FAILED, _interrupted(who), exit_code)
     if exit_code < 0:
-        return Ending(Outcome.FAILED, _killed(-exit_code), exit_code)
-    return Ending(Outcome.FAILED, _silent(exit_code, last_line), exit_code)
+        return Ending(Outcome.FAILED, _killed(-exit_code, who), exit_code)
+    return Ending(Outcome.FAILED, _silent(exit_code, last_line, who), exit_code)
 
 
 def fault(error: Exception) -> Ending:
@@ -76,7 +80,7 @@ def fault(error: Exception) -> Ending:
         _reason(
             FailureClass.INFRA,
             "worker",
-            f"The worker could not run the trainer: {type(error).__name__}: {error}",
+            f"The worker could not run the job: {type(error).__name__}: {error}",
             "Look at the worker's log, and at its disk, memory and process limits.",
         ),
         None,
@@ -87,25 +91,43 @@ def _reason(failure: FailureClass, code: str, message: str, next_action: str | N
     return {"class": failure.value, "code": code, "message": message, "next_action": next_action}
 
 
-LEASE_SILENT: Json = {
-    "class": "released",
-    "code": "lease-silent",
-    "message": "The database did not answer for a whole lease, so the trainer stopped; the job "
-    "goes on from its last checkpoint.",
-    "next_action": None,
-}
-INTERRUPTED = _reason(
-    FailureClass.KILLED,
-    "interrupted",
-    "The trainer was asked to end from outside, wrote its resume state and ended.",
-    None,
-)
-DATASET_CHANGED = _reason(
-    FailureClass.DATA,
-    "dataset-changed",
-    "The dataset is not the one that the job was submitted for: its fingerprint differs.",
-    "Submit the job again, or put the dataset back.",
-)
+def refusal(error: Gogooku3Error | DomainError) -> Ending:
+    """The attempt cannot begin, or what it made cannot be used: an error in words for users."""
+    failure = getattr(error, "failure_class", FailureClass.DATA.value)
+    return Ending(
+        Outcome.FAILED, _reason(FailureClass(failure), error.code, str(error), None), None
+    )
+
+
+def dataset_changed(what: str) -> Json:
+    """The reason of a job whose dataset `what` happened to."""
+    return _reason(
+        FailureClass.DATA,
+        "dataset-changed",
+        f"The dataset {what}.",
+        "Submit the job again, or put the dataset back.",
+    )
+
+
+def _lease_silent(who: str) -> Json:
+    goes_on = "goes on from its last checkpoint" if who == "trainer" else "starts again"
+    return {
+        "class": "released",
+        "code": "lease-silent",
+        "message": f"The database did not answer for a whole lease, so the {who} stopped; the job "
+        f"{goes_on}.",
+        "next_action": None,
+    }
+
+
+def _interrupted(who: str) -> Json:
+    wrote = ", wrote its resume state" if who == "trainer" else ""
+    return _reason(
+        FailureClass.KILLED,
+        "interrupted",
+        f"The {who} was asked to end from outside{wrote} and ended.",
+        None,
+    )
 
 
 def _reported(event: FailureEvent) -> Json:
@@ -113,36 +135,41 @@ def _reported(event: FailureEvent) -> Json:
         failure = FailureClass(event.failure_class)
     except ValueError:
         failure = FailureClass.INFRA
-    return _reason(failure, event.code, event.message, event.next_action)
+    reason = _reason(failure, event.code, event.message, event.next_action)
+    return reason | ({"findings": list(event.findings)} if event.findings else {})
 
 
-def _timeout(timeout_s: int | None) -> Json:
+def _timeout(timeout_s: int | None, who: str) -> Json:
+    advice = "Raise limits.timeout_s or make the dataset smaller."
+    if who == "trainer":
+        advice = "Raise limits.timeout_s or train fewer epochs; the checkpoints so far are kept."
     return _reason(
         FailureClass.TIMEOUT,
         "timeout",
         f"The attempt ran longer than limits.timeout_s = {timeout_s}.",
-        "Raise limits.timeout_s or train fewer epochs; the checkpoints so far are kept.",
+        advice,
     )
 
 
-def _killed(number: int) -> Json:
+def _killed(number: int, who: str) -> Json:
     try:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
     advice = None
     if number == signal.SIGKILL:
-        advice = "If the system ran out of memory, use a smaller model or batch, or more memory."
+        smaller = "model or batch" if who == "trainer" else "dataset"
+        advice = f"If the system ran out of memory, use a smaller {smaller}, or more memory."
     return _reason(
-        FailureClass.KILLED, "killed", f"The trainer was killed by {name} ({number}).", advice
+        FailureClass.KILLED, "killed", f"The {who} was killed by {name} ({number}).", advice
     )
 
 
-def _silent(exit_code: int, last_line: str) -> Json:
+def _silent(exit_code: int, last_line: str, who: str) -> Json:
     told = f"; its last line was: {last_line}" if last_line else ""
     return _reason(
         FailureClass.INFRA,
         "exit",
-        f"The trainer ended with exit code {exit_code} without saying why{told}.",
+        f"The {who} ended with exit code {exit_code} without saying why{told}.",
         "Read the job's log.",
     )

@@ -10,12 +10,14 @@ import time
 
 from app.domain import NotFoundError
 from app.jobs import workers
+from app.jobs.builds import sweep_staging
 from app.jobs.claim import Claim, claim, queued_count
 from app.jobs.reap import Reaped, reap
 from worker.devices import Slot
 from worker.outage import first_line, is_outage
+from worker.place import Workplace
 from worker.slots import Slots
-from worker.supervisor import Supervisor, Workplace
+from worker.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,12 @@ class Host:
             thread = threading.Thread(target=self.work, name="work")
             thread.start()
             self._threads.append(thread)
+
+    def sweep(self) -> None:
+        """Remove what the builds of workers that are gone have left behind."""
+        with self.place.database.session() as session:
+            for name in sweep_staging(session, self.place.caches):
+                logger.warning("removed what the attempt %s had left behind", name)
 
     def beat(self) -> None:
         """Say that this worker is alive and what it runs."""

@@ -23,8 +23,8 @@ from worker.devices import find_gpus, make_slots
 from worker.host import Host
 from worker.maintenance import Maintenance
 from worker.outage import first_line, is_outage
+from worker.place import Workplace
 from worker.slots import Slots
-from worker.supervisor import Workplace
 
 START_RETRY_S = 1.0
 logger = logging.getLogger("worker")
@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         database=Database(where.database_url),
         wake=Wake(where.redis_url),
         caches=settings.caches,
+        data=settings.data,
         artifacts=settings.artifacts,
         lease_s=settings.lease_s,
         stopping=threading.Event(),

@@ -1,16 +1,16 @@
-"""One attempt of a job: start the trainer, record what it reports, keep the lease, end it.
+"""One attempt of a job: start its child, record what it reports, keep the lease, end it.
 
-No transaction is open while the trainer works, and the database may be away for as long as the
-lease lasts: events wait here, and the trainer goes on.
+No transaction is open while the child works, and the database may be away for as long as the lease
+lasts: events wait here, and the child goes on. What is particular to training or to building is the
+task's.
 """
 
 from __future__ import annotations
 
 import logging
 import select
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,31 +19,32 @@ from typing import TypeVar
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app.broker.wake import Wake
-from app.db import Database
-from app.domain import StaleLeaseError
+from app.db import Json
+from app.domain import DatasetExistsError, StaleLeaseError
 from app.jobs.claim import Claim
 from app.jobs.finish import finish
 from app.jobs.lease import renew
+from app.jobs.outcome import Outcome
 from app.jobs.record import record
+from gogooku3.errors import DatasetError, Gogooku3Error
 from gogooku3.events import (
-    CheckpointEvent,
     EndEvent,
     EpochEvent,
     Event,
     FailureEvent,
     ProgressEvent,
-    ResumePointEvent,
-    RunRequest,
+    StageEvent,
     StartEvent,
     WarningEvent,
     parse_event,
 )
-from worker.child import TRAINER, Child, child_environment
-from worker.classify import Asked, Ending, classify, fault
+from worker.child import Child, child_environment
+from worker.classify import Asked, Ending, classify, fault, refusal
 from worker.devices import Slot
 from worker.log import last_line, mark
 from worker.outage import first_line, is_outage
+from worker.place import Workplace
+from worker.task import task_of
 
 TICK_S = 0.1
 FLUSH_S = 0.5
@@ -55,27 +56,11 @@ LISTEN_S = 1.0
 BATCH = 500
 RETRY_S = 0.5
 SILENT_SHARE = 0.75
-"""A trainer stops when it has not heard of its lease for 0.8 of its length."""
+"""A child stops when it has not heard of its lease for 0.8 of its length."""
 SHUTDOWN_PATIENCE_S = 10.0
 """How long a worker that shuts down waits for a database that is away."""
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What all attempts of a worker share."""
-
-    database: Database
-    wake: Wake
-    caches: Path
-    artifacts: Path
-    lease_s: float
-    stopping: threading.Event
-    """Set when the worker shuts down."""
-    command: Sequence[str] = TRAINER
-    grace_s: float = 30.0
-    """Time a trainer has to write its resume state before it is killed."""
 
 
 @dataclass
@@ -90,17 +75,28 @@ class Supervisor:
     _buffer: list[Event] = field(default_factory=list)
     _last: EndEvent | FailureEvent | None = None
     _asked: Asked | None = None
+    _objection: Json | None = None
     _kill_at: float | None = None
     _is_stale: bool = False
     _is_away: bool = False
 
     def run(self) -> None:
         """Supervise; returns when the attempt has ended and that is recorded, or when the lease
-        is lost. Whatever goes wrong here, no trainer is left behind."""
+        is lost. Whatever goes wrong here, no child is left behind."""
         self._renewed_at = self.claimed_at
         self._started_at = time.monotonic()
+        self._task = task_of(self.claim, self.place, self._out_dir, self._gpu)
+        try:
+            self._work()
+        finally:
+            self._task.clean()
+
+    def _work(self) -> None:
         try:
             ending = self._run_child()
+        except Gogooku3Error as error:
+            logger.info("%s: %s", self._name, error)
+            ending = refusal(error)
         except Exception as error:
             # Nothing that goes wrong on our side may leave a job without an end.
             logger.exception("%s: the supervisor failed", self._name)
@@ -118,45 +114,54 @@ class Supervisor:
         return self.place.artifacts / self.claim.job_id / f"attempt-{self.claim.attempt}"
 
     def _run_child(self) -> Ending | None:
-        """Start the trainer and see it through; None when the lease was lost before it began."""
+        """Start the child and see it through; None when the lease was lost before it began.
+
+        Raises Gogooku3Error when there is nothing to start it with.
+        """
         self._out_dir.mkdir(parents=True, exist_ok=True)
         log = self._out_dir.parent / "log.txt"
         mark(log, f"attempt {self.claim.attempt} begins")
         environment = child_environment(self.claim.resources.cpu_threads, self._gpu)
-        child = Child(self._out_dir, log, environment, self.place.command)
-        logger.info("%s: trainer %s started", self._name, child.pid)
+        request, warnings = self._task.request()
+        self._buffer += warnings
+        child = Child(self._out_dir, log, environment, self._task.command)
+        logger.info("%s: %s %s started", self._name, self._task.who, child.pid)
         try:
-            # The lease may have run out while this process was suspended: the trainer idles
+            # The lease may have run out while this process was suspended: the child idles
             # until a renewal has proved that the job is still ours.
             self._renew(child)
             child.renewed(self._renewed_at)
             if not self._is_stale:
-                child.send(self._request())
+                child.send(request)
             self._watch(child)
         finally:
             child.kill()
             exit_code = child.reap()
             self._drain(child)
             child.close()
-        logger.info("%s: trainer %s ended with %s", self._name, child.pid, exit_code)
+        logger.info("%s: %s %s ended with %s", self._name, self._task.who, child.pid, exit_code)
         if self._is_stale:
             mark(log, f"attempt {self.claim.attempt} lost its lease")
             return None
         if self._asked is None and self._was_silent():
             self._asked = Asked.LEASE
+        if exit_code != 0 and self._asked is None:
+            self._objection = self._task.objection()
         ending = classify(
             exit_code,
             last=self._last,
             asked=self._asked,
+            objection=self._objection,
             timeout_s=self.claim.limits.timeout_s,
             last_line=last_line(log),
+            who=self._task.who,
         )
         told = f": {ending.reason['message']}" if ending.reason else ""
         mark(log, f"attempt {self.claim.attempt} ended, {ending.outcome.value}{told}")
         return ending
 
     def _was_silent(self) -> bool:
-        """Whether the trainer ended by itself because it had not heard of its lease for long."""
+        """Whether the child ended by itself because it had not heard of its lease for long."""
         is_interrupted = isinstance(self._last, EndEvent) and self._last.outcome == "interrupted"
         return is_interrupted and (
             time.monotonic() - self._renewed_at > SILENT_SHARE * self.place.lease_s
@@ -165,24 +170,6 @@ class Supervisor:
     @property
     def _gpu(self) -> str | None:
         return self.slot.gpu if self.claim.resources.gpus else None
-
-    def _request(self) -> RunRequest:
-        resume = None
-        if self.claim.resume_path is not None:
-            resume = self.place.artifacts / self.claim.resume_path
-            if not resume.is_file():
-                self._warn("resume-missing", f"{resume.name} is gone: starts from the beginning")
-                resume = None
-        return RunRequest(
-            config=self.claim.config,
-            dataset=self.place.caches / f"{self.claim.dataset}.arrow",
-            out_dir=self._out_dir,
-            resume=resume,
-            recorded_epoch=self.claim.recorded_epoch if resume else 0,
-            lease_s=self.place.lease_s,
-            cpu_threads=self.claim.resources.cpu_threads,
-            device="cpu" if self._gpu is None else "cuda:0",
-        )
 
     def _watch(self, child: Child) -> None:
         flushed_at = time.monotonic()
@@ -197,6 +184,7 @@ class Supervisor:
                 flushed_at = time.monotonic()
             if now - heard_at >= listen_s:
                 self._renew(child)
+                self._object(child)
                 heard_at = time.monotonic()
             self._enforce(child)
 
@@ -210,8 +198,15 @@ class Supervisor:
         else:
             select.select([child.events_fd], [], [], TICK_S)
 
+    def _object(self, child: Child) -> None:
+        """End the child at once when its task must not be gone on with."""
+        objection = self._task.objection()
+        if objection is not None and self._asked is None:
+            self._objection = objection
+            self._ask(child, Asked.DATASET, grace_s=0.0)
+
     def _enforce(self, child: Child) -> None:
-        """End the trainer when it must not go on."""
+        """End the child when it must not go on."""
         now = time.monotonic()
         timeout_s = self.claim.limits.timeout_s
         if self._is_stale:
@@ -226,8 +221,8 @@ class Supervisor:
             child.kill()
 
     def _ask(self, child: Child, why: Asked, *, grace_s: float | None = None) -> None:
-        """Ask the trainer to end, the first time only, and to have done so after the grace."""
-        grace_s = self.place.grace_s if grace_s is None else grace_s
+        """Ask the child to end, the first time only, and to have done so after the grace."""
+        grace_s = self._task.grace_s if grace_s is None else grace_s
         kill_at = time.monotonic() + grace_s
         if self._asked is None:
             logger.info("%s: asked to end: %s", self._name, why.value)
@@ -250,25 +245,22 @@ class Supervisor:
         if isinstance(event, EndEvent | FailureEvent):
             self._last = event
             return
-        if isinstance(event, StartEvent) and not self._is_expected_dataset(event):
-            self._ask(child, Asked.DATASET, grace_s=0.0)
-        if isinstance(event, CheckpointEvent | ResumePointEvent):
-            path = (self._out_dir / event.path).relative_to(self.place.artifacts)
-            event = event.model_copy(update={"path": str(path)})
-        overtakes = self._buffer and isinstance(self._buffer[-1], ProgressEvent)
-        if overtakes and isinstance(event, ProgressEvent):
+        taken = self._task.take(event)
+        if isinstance(event, StartEvent | EpochEvent):
+            # Before the epoch counts: it must not have been trained on something else.
+            self._object(child)
+        if taken is None or (self._objection and not isinstance(event, StartEvent)):
+            return
+        overtakes = self._buffer and isinstance(self._buffer[-1], ProgressEvent | StageEvent)
+        if overtakes and isinstance(taken, ProgressEvent | StageEvent):
             self._buffer.pop()  # only the newest matters, and an outage must not pile them up
-        self._buffer.append(event)
-
-    def _is_expected_dataset(self, event: StartEvent) -> bool:
-        dataset = event.provenance.get("dataset", {})
-        return bool(dataset.get("fingerprint") == self.claim.dataset_fingerprint)
+        self._buffer.append(taken)
 
     def _warn(self, code: str, message: str) -> None:
         self._buffer.append(WarningEvent(code=code, message=message))
 
     def _drain(self, child: Child) -> None:
-        """Take what the ended trainer had written; nothing can follow it."""
+        """Take what the ended child had written; nothing can follow it."""
         while not child.is_drained:
             before = len(self._buffer)
             self._collect(child)
@@ -276,7 +268,7 @@ class Supervisor:
                 break
 
     def _renew(self, child: Child) -> None:
-        """Hold the lease, tell the trainer, hear the user."""
+        """Hold the lease, tell the child, hear the user."""
         at = time.monotonic()
         orders = self._transact(
             lambda session: renew(
@@ -310,13 +302,14 @@ class Supervisor:
         def end(session: Session) -> int:
             if self._buffer:
                 self._record(len(self._buffer), session)
+            final = self._completed(session, ending)
             job = finish(
                 session,
                 self.claim.job_id,
                 self.claim.attempt,
-                outcome=ending.outcome,
-                reason=ending.reason,
-                exit_code=ending.exit_code,
+                outcome=final.outcome,
+                reason=final.reason,
+                exit_code=final.exit_code,
             )
             logger.info("%s: the job is %s", self._name, job.state.value)
             return job.last_seq
@@ -331,6 +324,16 @@ class Supervisor:
                     logger.error("%s: its end is not recorded: the reaper's to do", self._name)
                     return
                 time.sleep(RETRY_S)
+
+    def _completed(self, session: Session, ending: Ending) -> Ending:
+        """The ending, a success only if what it brings about could be."""
+        if ending.outcome is not Outcome.SUCCEEDED:
+            return ending
+        try:
+            self._task.complete(session)
+        except (DatasetError, DatasetExistsError) as error:
+            return refusal(error)
+        return ending
 
     def _transact(self, act: Callable[[Session], Answer]) -> Answer | None:
         """One transaction; None when the database is away or the lease is lost."""

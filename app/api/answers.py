@@ -27,6 +27,10 @@ class Progress(Answer):
     max_epochs: int | None = None
     step: int | None = None
     steps: int | None = None
+    stage: str | None = None
+    """Of a build: what was done last."""
+    share: float | None = None
+    """Of a build: the part of the whole that is done."""
     eta_s: float | None = None
 
 
@@ -47,7 +51,9 @@ class JobSummary(Answer):
     name: str
     state: JobState
     dataset: str
-    dataset_fingerprint: str
+    """What it trains on, or builds."""
+    dataset_fingerprint: str | None
+    """Of the dataset when the job was submitted; of a build: of what it built, null until then."""
     labels: dict[str, str]
     priority: int
     note: str | None
@@ -104,13 +110,24 @@ class CheckedJob(Answer):
     limits: dict[str, Any]
 
 
+class CheckedDataset(Answer):
+    """What `validate_only` answers: the build as it would be, not stored."""
+
+    valid: bool = True
+    name: str
+    config: dict[str, Any]
+    config_sources: dict[str, str]
+    resources: dict[str, Any]
+    limits: dict[str, Any]
+
+
 class EventAnswer(Answer):
     """One line of a job's record; the record only grows."""
 
     seq: int
     """1, 2, 3, ... within the job, without gaps."""
     type: str
-    """`state`, `start`, `epoch`, `checkpoint`, `progress`, `warning`, `log`."""
+    """`state`, `start`, `epoch`, `checkpoint`, `progress`, `dataset`, `warning`, `log`."""
     at: datetime
     attempt: int
     payload: dict[str, Any]
@@ -243,6 +260,8 @@ class DatasetAnswer(DatasetSummary):
     """Counts of what was odd in the source, by kind."""
     created_at: str
     code_version: str
+    job_id: str | None
+    """The job that built it; null when it came another way."""
 
 
 class DatasetPage(Answer):

@@ -1,29 +1,108 @@
-"""Datasets: the caches under the server's home, as their headers describe them."""
+"""Datasets: build one, and the caches under the server's home as their headers describe them."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import DatasetAnswer, DatasetFeature, DatasetPage, DatasetSummary
-from app.api.auth import reader, submitter
+from app.api.answers import (
+    CheckedDataset,
+    DatasetAnswer,
+    DatasetFeature,
+    DatasetPage,
+    DatasetSummary,
+    JobAnswer,
+)
+from app.api.auth import Submitter, reader, submitter
+from app.api.body import RawBody, parse
+from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable
-from app.api.parameters import DatasetId, PageSize, PageToken, StorableQuery, problems
-from app.api.server import ServerDep
-from app.jobs.datasets import delete_dataset
-from gogooku3.config import Problem
+from app.api.openapi import DATASET_SPEC_BODY
+from app.api.parameters import (
+    DatasetId,
+    IdempotencyKey,
+    PageSize,
+    PageToken,
+    StorableQuery,
+    problems,
+)
+from app.api.server import Server, ServerDep
+from app.db import Job
+from app.domain import JobKind
+from app.jobs.builds import builder_of
+from app.jobs.check import check_build
+from app.jobs.datasets import delete_dataset, live_jobs
+from app.jobs.submit import submit_build
+from gogooku3.config import DatasetSpec, Problem, config_sources
 from gogooku3.data.header import SUFFIX, DatasetHeader, read_header
 from gogooku3.data.header import list_datasets as readable_datasets
-from gogooku3.errors import DatasetError
+from gogooku3.errors import DatasetError, DatasetNotFoundError
 
 reading = APIRouter(prefix="/v1/datasets", dependencies=[Depends(reader), StorableQuery])
 submitting = APIRouter(prefix="/v1/datasets", dependencies=[Depends(submitter), StorableQuery])
+
+
+CREATE_ROUTE = "POST /v1/datasets"
+
+
+@submitting.post(
+    "",
+    status_code=202,
+    summary="Build a dataset",
+    response_model=JobAnswer,
+    openapi_extra=DATASET_SPEC_BODY,
+    responses={
+        200: {"model": CheckedDataset, "description": "`validate_only`: valid, nothing stored"},
+        202: CREATED,
+        **problems(400, 409, 413, 415, 429),
+    },
+)
+def create_dataset(
+    server: ServerDep,
+    caller: Submitter,
+    raw: RawBody,
+    idempotency_key: IdempotencyKey = None,
+    validate_only: ValidateOnly = False,
+) -> Response:
+    """Queue a job of kind `dataset`, whose events tell how far it is; jobs find the dataset when it
+    has succeeded.
+
+    409 `dataset-exists` when there is one of that name, unless `replace`; 409 `in-use` when it is
+    being built already, or a job uses the one to be replaced.
+    """
+    body = parse(raw)
+
+    def check() -> DatasetSpec:
+        return checked(body, partial(check_build, data=server.settings.data))
+
+    def submit_it(session: Session) -> Job:
+        return submit_build(
+            session,
+            check(),
+            given=body.value,
+            caches=server.settings.caches,
+            api_key_id=caller.key_id,
+        )
+
+    if validate_only:
+        return json_answer(200, _checked(check(), body.value))
+    return create(
+        server,
+        caller,
+        body,
+        route=CREATE_ROUTE,
+        status=202,
+        idempotency_key=idempotency_key,
+        submit=submit_it,
+    )
 
 
 @reading.get(
@@ -61,9 +140,13 @@ def get_dataset(request: Request, server: ServerDep, dataset_id: DatasetId) -> R
     path = server.settings.caches / f"{dataset_id}{SUFFIX}"
     try:
         header = read_header(path)
+    except DatasetNotFoundError as error:
+        raise DatasetNotFoundError(_missing(server, dataset_id)) from error
     except DatasetError as error:
         # Where the server keeps its files is not the client's business.
         raise type(error)(str(error).replace(str(path), f"dataset {dataset_id!r}")) from error
+    with server.database.session() as session:
+        job_id = builder_of(session, header.name, header.fingerprint)
     features = [DatasetFeature.model_validate(feature) for feature in header.features]
     answer = DatasetAnswer(
         **_summary(header),
@@ -76,6 +159,7 @@ def get_dataset(request: Request, server: ServerDep, dataset_id: DatasetId) -> R
         quality=header.quality,
         created_at=header.created_at,
         code_version=header.code_version,
+        job_id=job_id,
     )
     return cacheable(request, answer)
 
@@ -99,6 +183,24 @@ def remove_dataset(server: ServerDep, dataset_id: DatasetId) -> None:
 router = APIRouter(tags=["datasets"])
 router.include_router(reading)
 router.include_router(submitting)
+
+
+def _missing(server: Server, name: str) -> str:
+    with server.database.session() as session:
+        building = live_jobs(session, name, kind=JobKind.DATASET)
+    if building:
+        return f"no dataset {name!r} yet: {building[0]} builds it"
+    return f"no dataset {name!r}; `POST /v1/datasets` makes one"
+
+
+def _checked(spec: DatasetSpec, given: Any) -> CheckedDataset:
+    return CheckedDataset(
+        name=spec.name,
+        config=spec.config.model_dump(mode="json"),
+        config_sources=dict(config_sources(spec.config, given)),
+        resources=spec.resources.model_dump(mode="json"),
+        limits=spec.limits.model_dump(mode="json"),
+    )
 
 
 def _summary(header: DatasetHeader) -> dict[str, Any]:

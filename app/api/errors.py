@@ -17,6 +17,7 @@ from starlette.responses import Response
 from app.api.body import BodyNotJsonError
 from app.api.problem import problem, request_id
 from app.domain import (
+    DatasetExistsError,
     DatasetInUseError,
     DomainError,
     ForbiddenError,
@@ -40,6 +41,7 @@ STATUS_OF: dict[type[Exception], int] = {
     NotFoundError: 404,
     InvalidStateError: 409,
     DatasetInUseError: 409,
+    DatasetExistsError: 409,
     IdempotencyInFlightError: 409,
     StaleLeaseError: 409,
     UnauthenticatedError: 401,

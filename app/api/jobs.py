@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from sqlalchemy.orm import Session
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.answers import (
     AttemptAnswer,
@@ -20,7 +21,8 @@ from app.api.answers import (
     JobSummary,
 )
 from app.api.auth import Submitter, reader, submitter
-from app.api.body import JsonBody, RawBody, parse
+from app.api.body import RawBody, parse
+from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.openapi import JOB_SPEC_BODY
@@ -32,9 +34,10 @@ from app.api.parameters import (
     StorableQuery,
     problems,
 )
-from app.api.server import Server, ServerDep
+from app.api.server import ServerDep
+from app.db import Job
 from app.domain import InvalidSpecError, JobState
-from app.jobs import idempotency, read
+from app.jobs import read
 from app.jobs.cancel import cancel
 from app.jobs.check import check_spec
 from app.jobs.listing import ORDERS, JobFilter
@@ -56,16 +59,7 @@ CREATE_ROUTE = "POST /v1/jobs"
     openapi_extra=JOB_SPEC_BODY,
     responses={
         200: {"model": CheckedJob, "description": "`validate_only`: valid, and nothing stored"},
-        201: {
-            "description": "Queued",
-            "headers": {
-                "Location": {"schema": {"type": "string"}},
-                "Idempotent-Replayed": {
-                    "description": "`true` on a stored first answer",
-                    "schema": {"type": "string"},
-                },
-            },
-        },
+        201: CREATED,
         **problems(400, 409, 413, 415, 429),
     },
 )
@@ -74,9 +68,7 @@ def create_job(
     caller: Submitter,
     raw: RawBody,
     idempotency_key: IdempotencyKey = None,
-    validate_only: Annotated[
-        bool, Query(description="Only check, and answer the effective configuration")
-    ] = False,
+    validate_only: ValidateOnly = False,
 ) -> Response:
     """The answer holds the effective configuration, every default filled in.
 
@@ -84,39 +76,25 @@ def create_job(
     stored first answer.
     """
     body = parse(raw)
+
+    def check() -> tuple[JobSpec, DatasetHeader]:
+        return checked(body, partial(check_spec, caches=server.settings.caches))
+
+    def submit_it(session: Session) -> Job:
+        spec, header = check()
+        return submit(session, spec, given=body.value, header=header, api_key_id=caller.key_id)
+
     if validate_only:
-        return _json(200, _checked(*_check(server, body), body.value))
-    digest = body.digest()
-    with server.database.session() as session:
-        if idempotency_key is not None:
-            stored = idempotency.begin(
-                session,
-                caller=caller.name,
-                route=CREATE_ROUTE,
-                key=idempotency_key,
-                body_sha256=digest,
-            )
-            if stored is not None:
-                headers = stored.headers | {"Idempotent-Replayed": "true"}
-                return JSONResponse(stored.response, stored.status, headers)
-        spec, header = _check(server, body)
-        job = submit(session, spec, given=body.value, header=header, api_key_id=caller.key_id)
-        answer = JobAnswer.model_validate(job)
-        headers = {"Location": f"/v1/jobs/{job.id}"}
-        if idempotency_key is not None:
-            idempotency.complete(
-                session,
-                caller=caller.name,
-                route=CREATE_ROUTE,
-                key=idempotency_key,
-                body_sha256=digest,
-                status=201,
-                response=answer.model_dump(mode="json"),
-                headers=headers,
-            )
-    # Only now can a worker see the row.
-    server.doorbell.ring()
-    return _json(201, answer, headers)
+        return json_answer(200, _checked(*check(), body.value))
+    return create(
+        server,
+        caller,
+        body,
+        route=CREATE_ROUTE,
+        status=201,
+        idempotency_key=idempotency_key,
+        submit=submit_it,
+    )
 
 
 @reading.get(
@@ -223,21 +201,6 @@ router.include_router(submitting)
 router.include_router(reading)
 
 
-def _check(server: Server, body: JsonBody) -> tuple[JobSpec, DatasetHeader]:
-    """The specification and its dataset. Raises InvalidSpecError with every problem there is."""
-    if body.value is None and body.problems:
-        raise InvalidSpecError(body.problems)
-    try:
-        checked = check_spec(body.value, server.settings.caches)
-    except InvalidSpecError as error:
-        found = {problem.pointer for problem in body.problems}
-        others = [problem for problem in error.problems if problem.pointer not in found]
-        raise InvalidSpecError([*body.problems, *others]) from error
-    if body.problems:
-        raise InvalidSpecError(body.problems)
-    return checked
-
-
 def _checked(spec: JobSpec, header: DatasetHeader, given: Any) -> CheckedJob:
     plain = spec.model_dump(mode="json")
     return CheckedJob(
@@ -270,8 +233,3 @@ def _utc(moment: datetime | None) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     return moment
-
-
-def _json(status: int, answer: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
-    content = answer.model_dump_json().encode()
-    return Response(content, status, headers, media_type="application/json")

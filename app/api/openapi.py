@@ -9,15 +9,27 @@ from fastapi.openapi.utils import get_openapi
 
 from app.api.problem import ProblemAnswer
 from app.api.release import VERSION
-from gogooku3.config import JobSpec
+from gogooku3.config import DatasetConfig, DatasetSpec, JobSpec
 
 _REF = "#/components/schemas/{model}"
-_PARTS_OF_A_JOB = {
-    "config": "TrainConfig",
-    "resources": "ResourcesConfig",
-    "limits": "LimitsConfig",
+_ANSWERS_WITH_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "JobAnswer": {
+        "config": ("TrainConfig", "DatasetConfig"),
+        "resources": ("ResourcesConfig",),
+        "limits": ("LimitsConfig",),
+    },
+    "CheckedJob": {
+        "config": ("TrainConfig",),
+        "resources": ("ResourcesConfig",),
+        "limits": ("LimitsConfig",),
+    },
+    "CheckedDataset": {
+        "config": ("DatasetConfig",),
+        "resources": ("BuildResources",),
+        "limits": ("LimitsConfig",),
+    },
 }
-_ANSWERS_WITH_A_CONFIG = ("JobAnswer", "CheckedJob")
+"""Fields of answers that hold, as plain objects, what these models describe."""
 
 EXAMPLE = {
     "name": "baseline",
@@ -36,18 +48,23 @@ EXAMPLE = {
     },
 }
 
-JOB_SPEC_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"$ref": _REF.format(model="JobSpec")},
-                "example": EXAMPLE,
-            }
-        },
-    }
+DATASET_EXAMPLE = {
+    "name": "jp",
+    "source": {"kind": "file", "path": "bars.parquet"},
+    "horizons": [1, 5, 10, 20],
+    "top": 1000,
 }
-"""`openapi_extra` of endpoints that take a job's specification and check it themselves."""
+
+
+def _body(model: str, example: dict[str, Any]) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model=model)}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+JOB_SPEC_BODY = _body("JobSpec", EXAMPLE)
+DATASET_SPEC_BODY = _body("DatasetSpec", DATASET_EXAMPLE)
+"""`openapi_extra` of endpoints that take a specification and check it themselves."""
 
 DESCRIPTION = """Training jobs for stock-ranking models: post a specification, watch every epoch,
 fetch the checkpoint. Errors are `application/problem+json` and list every problem at once."""
@@ -66,16 +83,21 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas = document["components"]["schemas"]
         schemas |= _definitions(JobSpec, "JobSpec")
         schemas |= _definitions(ProblemAnswer, "Problem")
-        for answer in _ANSWERS_WITH_A_CONFIG:
-            for field, model in _PARTS_OF_A_JOB.items():
-                described = schemas[answer]["properties"][field].get("description")
-                reference = {"$ref": _REF.format(model=model)}
-                schemas[answer]["properties"][field] = (
-                    reference | {"description": described} if described else reference
-                )
+        schemas |= _definitions(DatasetSpec, "DatasetSpec")
+        schemas |= _definitions(DatasetConfig, "DatasetConfig")
+        for answer, parts in _ANSWERS_WITH_PARTS.items():
+            for field, models in parts.items():
+                properties = schemas[answer]["properties"]
+                properties[field] = _refer(models, properties[field].get("description"))
         document["components"]["schemas"] = dict(sorted(schemas.items()))
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _refer(models: tuple[str, ...], description: str | None) -> dict[str, Any]:
+    references = [{"$ref": _REF.format(model=model)} for model in models]
+    schema: dict[str, Any] = references[0] if len(references) == 1 else {"anyOf": references}
+    return schema | ({"description": description} if description else {})
 
 
 def _definitions(model: type[Any], name: str) -> dict[str, Any]:

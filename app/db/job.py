@@ -1,4 +1,4 @@
-"""The `jobs` table: one row a training job, the truth about it."""
+"""The `jobs` table: one row a job, the truth about it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ class Job(Base):
         CheckConstraint(
             "(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"
         ),
+        CheckConstraint("kind IN ('train', 'dataset')", name="kind"),
+        CheckConstraint(
+            "kind <> 'train' OR dataset_fingerprint IS NOT NULL", name="trains_on_known_dataset"
+        ),
+        # Two builds of one dataset would overwrite each other.
+        Index(
+            "uq_jobs_build",
+            "dataset",
+            unique=True,
+            postgresql_where=text("kind = 'dataset' AND state IN ('queued', 'running', 'paused')"),
+        ),
+        Index("ix_jobs_dataset_created_at", "dataset", "created_at"),
         Index(
             "ix_jobs_queue",
             text("priority DESC"),
@@ -72,7 +84,9 @@ class Job(Base):
         )
     )
     dataset: Mapped[str]
-    dataset_fingerprint: Mapped[str]
+    """What it trains on, or builds."""
+    dataset_fingerprint: Mapped[str | None]
+    """Of the dataset when the job was submitted; of a build: of what it built, null until then."""
     labels: Mapped[Json]
     priority: Mapped[int]
     note: Mapped[str | None]
@@ -80,7 +94,7 @@ class Job(Base):
     spec: Mapped[Json]
     """What the client sent."""
     config: Mapped[Json]
-    """The effective TrainConfig, every default filled in."""
+    """The effective TrainConfig or DatasetConfig, every default filled in."""
     config_sources: Mapped[Json]
     """Dotted path of each value of `config` -> request | default | derived."""
     resources: Mapped[Json]
@@ -98,7 +112,7 @@ class Job(Base):
     last_seq: Mapped[int] = mapped_column(default=0)
     """Number of the newest event; events are numbered 1, 2, 3, ... without gaps."""
     progress: Mapped[Json | None]
-    """epoch, max_epochs, epochs_done, step, steps, eta_s."""
+    """epoch, max_epochs, epochs_done, step, steps, eta_s; of a build: stage, share, eta_s."""
     metrics: Mapped[Json | None]
     """Metrics of the newest epoch."""
     best: Mapped[Json | None]

@@ -1,4 +1,4 @@
-"""Check what a client sent, against the definition of a job and against the dataset it names."""
+"""Check what a client sent, against the definition of a job and against what it names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from app.domain import InvalidSpecError
-from gogooku3.config import DataConfig, DatasetName, JobSpec, Problem, check, pointer
+from app.jobs.sources import SourcePathError, find_source
+from gogooku3.config import (
+    DataConfig,
+    DatasetName,
+    DatasetSpec,
+    FileSource,
+    JobSpec,
+    Problem,
+    check,
+    pointer,
+)
 from gogooku3.data.header import SUFFIX, DatasetHeader, check_data, read_header
 from gogooku3.errors import DatasetError, DatasetNotFoundError
 
@@ -23,11 +33,8 @@ def check_spec(given: Any, caches: Path) -> tuple[JobSpec, DatasetHeader]:
     Raises InvalidSpecError with every problem of the specification, of the dataset and of how the
     two fit together, as far as each can be judged on its own.
     """
-    unstorable = list(_unstorable(given, ()))
     spec, problems = check(JobSpec, given)
-    if unstorable:
-        named = {problem.pointer for problem in unstorable}
-        problems = unstorable + [p for p in problems if p.pointer not in named]
+    problems = _with_unstorable(problems, given)
     header = None
     name = _dataset_name(given)
     if name is not None:
@@ -41,6 +48,40 @@ def check_spec(given: Any, caches: Path) -> tuple[JobSpec, DatasetHeader]:
     if spec is None or header is None or problems:
         raise InvalidSpecError(problems)
     return spec, header
+
+
+def check_build(given: Any, data: Path) -> DatasetSpec:
+    """The build that `given` asks for; a file source must lie below the folder `data`.
+
+    Raises InvalidSpecError with every problem.
+    """
+    spec, problems = check(DatasetSpec, given)
+    problems = _with_unstorable(problems, given)
+    source = _file_source(given)
+    if source is not None:
+        try:
+            find_source(data, source.path)
+        except SourcePathError as error:
+            problems.append(Problem("/source/path", error.code, str(error)))
+    if spec is None or problems:
+        raise InvalidSpecError(problems)
+    return spec
+
+
+def _with_unstorable(problems: list[Problem], given: Any) -> list[Problem]:
+    unstorable = list(_unstorable(given, ()))
+    named = {problem.pointer for problem in unstorable}
+    return unstorable + [problem for problem in problems if problem.pointer not in named]
+
+
+def _file_source(given: Any) -> FileSource | None:
+    """The file source when it is valid by itself; what is wrong with another is known already."""
+    if not isinstance(given, dict) or not isinstance(given.get("source"), dict):
+        return None
+    if given["source"].get("kind") != "file":
+        return None
+    source, problems = check(FileSource, given["source"])
+    return None if problems else source
 
 
 def _dataset_name(given: Any) -> str | None:

@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.db import ApiKey, Attempt, Job, JobEvent, Json, Worker
-from app.domain import FailureClass, JobState
+from app.domain import FailureClass, JobKind, JobState
 from app.jobs.append import append
 from app.jobs.outcome import Outcome, settle
 from app.jobs.transition import transition
 from app.jobs.workers import ALIVE_S
-from gogooku3.config import LimitsConfig, ResourcesConfig, TrainConfig
+from gogooku3.config import DatasetConfig, LimitsConfig, ResourcesConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Claim:
     job_id: str
     attempt: int
     """The fencing token: goes with every later write."""
-    config: TrainConfig
+    config: TrainConfig | DatasetConfig
+    """What to train, or what to build."""
     dataset: str
-    dataset_fingerprint: str
-    """Of the dataset when the job was submitted."""
+    dataset_fingerprint: str | None
+    """Of the dataset when the job was submitted; None = it is still to be built."""
     resources: ResourcesConfig
     limits: LimitsConfig
     resume_path: str | None
@@ -151,7 +152,11 @@ def _start(
     job.lease_owner = lease_owner
     job.lease_until = func.now() + timedelta(seconds=lease_s)
     try:
-        config = TrainConfig.model_validate(job.config)
+        config: TrainConfig | DatasetConfig
+        if job.kind == JobKind.DATASET:
+            config = DatasetConfig.model_validate(job.config)
+        else:
+            config = TrainConfig.model_validate(job.config)
         resources = ResourcesConfig.model_validate(job.resources)
         limits = LimitsConfig.model_validate(job.limits)
     except ValidationError as error:

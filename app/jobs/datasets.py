@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db import Job
-from app.domain import FINISHED, DatasetInUseError
+from app.domain import FINISHED, DatasetInUseError, JobKind
 from gogooku3.data.header import SUFFIX
 from gogooku3.errors import DatasetNotFoundError
 
@@ -28,7 +28,7 @@ def own(session: Session, name: str) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_lock(name))))
 
 
-def live_jobs(session: Session, name: str, *, kind: str | None = None) -> list[str]:
+def live_jobs(session: Session, name: str, *, kind: JobKind | None = None) -> list[str]:
     """Ids of the jobs that wait, run or are paused on the dataset, oldest first."""
     conditions = [Job.dataset == name, Job.state.not_in(FINISHED)]
     if kind is not None:

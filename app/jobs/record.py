@@ -1,4 +1,4 @@
-"""Write down what a trainer reports."""
+"""Write down what a child process reports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from app.jobs.append import append
 from app.jobs.lock import lock_running
 from gogooku3.events import (
     CheckpointEvent,
+    DatasetEvent,
     EndEvent,
     EpochEvent,
     Event,
     FailureEvent,
     ProgressEvent,
     ResumePointEvent,
+    StageEvent,
     StartEvent,
     WarningEvent,
 )
@@ -32,7 +34,8 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
     Safe to repeat: an epoch, a checkpoint, a place in the run or a warning that is recorded
     already is dropped and uses up no number, so a batch whose commit was cut off and the epochs
     that a resumed trainer sends again do no harm. The `path`s of checkpoints and resume points
-    must be relative to the artifacts folder already. `failure` and `end` are for `finish`.
+    must be relative to the artifacts folder already. `failure` and `end` are for `finish`,
+    `dataset` is for `publish`.
 
     Raises StaleLeaseError when the attempt has lost the lease; nothing is stored then.
     """
@@ -44,6 +47,8 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
                 _start(session, job, event)
             case ProgressEvent():
                 _progress(session, job, event)
+            case StageEvent():
+                _stage(session, job, event)
             case EpochEvent() if event.epoch not in known:
                 known.add(event.epoch)
                 _epoch(session, job, event)
@@ -53,7 +58,7 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
                 _update_attempt(session, job, resume_path=event.path)
             case WarningEvent():
                 _warning(session, job, event)
-            case EpochEvent() | FailureEvent() | EndEvent():
+            case EpochEvent() | FailureEvent() | EndEvent() | DatasetEvent():
                 pass
     session.flush()
     return job.last_seq
@@ -76,7 +81,8 @@ def _known_epochs(session: Session, job_id: str, events: Sequence[Event]) -> set
 
 def _newest_place_only(events: Sequence[Event]) -> Iterator[Event]:
     """The events without the progress that later progress of the same batch overtakes."""
-    places = [place for place, event in enumerate(events) if isinstance(event, ProgressEvent)]
+    kinds = ProgressEvent | StageEvent
+    places = [place for place, event in enumerate(events) if isinstance(event, kinds)]
     overtaken = set(places[:-1])
     return (event for place, event in enumerate(events) if place not in overtaken)
 
@@ -100,6 +106,13 @@ def _progress(session: Session, job: Job, event: ProgressEvent) -> None:
         return
     job.progress = {**before, **place, "eta_s": event.eta_s}
     append(session, job, "progress", {**place, "eta_s": event.eta_s})
+
+
+def _stage(session: Session, job: Job, event: StageEvent) -> None:
+    place = {"stage": storable_text(event.stage), "share": event.share, "eta_s": event.eta_s}
+    if job.progress != place:
+        job.progress = place
+        append(session, job, "progress", place)
 
 
 def _epoch(session: Session, job: Job, event: EpochEvent) -> None:

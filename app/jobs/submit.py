@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db import ApiKey, Job, JobEvent
-from app.domain import InvalidSpecError, JobState, NotFoundError, TooManyJobsError, new_id
+from app.domain import (
+    DatasetExistsError,
+    InvalidSpecError,
+    JobKind,
+    JobState,
+    NotFoundError,
+    TooManyJobsError,
+    new_id,
+)
 from app.jobs import datasets
-from gogooku3.config import JobSpec, Problem, config_sources
-from gogooku3.data.header import DatasetHeader
+from gogooku3.config import DatasetSpec, JobSpec, Problem, config_sources
+from gogooku3.data.header import SUFFIX, DatasetHeader
 from gogooku3.errors import DatasetNotFoundError
 
 
@@ -26,10 +35,13 @@ def submit(
     """Store a checked job as queued, with its effective configuration and its first event.
 
     `given` is what the client sent: it is kept, and tells which values came from the client.
-    Ring the doorbell after the commit. Raises TooManyJobsError at the key's limit, and
-    InvalidSpecError when the dataset was deleted after `header` was read.
+    Ring the doorbell after the commit. Raises TooManyJobsError at the key's limit,
+    DatasetInUseError when the dataset is about to be replaced, and InvalidSpecError when it was
+    deleted after `header` was read.
     """
     datasets.share(session, spec.dataset)
+    building = datasets.live_jobs(session, spec.dataset, kind=JobKind.DATASET)
+    datasets.refuse_use(spec.dataset, building, "wait for or cancel the job that replaces")
     if not header.path.is_file():
         message = f"dataset {spec.dataset!r} has just been deleted"
         raise InvalidSpecError([Problem("/dataset", DatasetNotFoundError.code, message)])
@@ -37,7 +49,7 @@ def submit(
         _check_limit(session, api_key_id)
     job = Job(
         id=new_id("job"),
-        kind="train",
+        kind=JobKind.TRAIN,
         name=spec.name or f"{spec.config.model.kind} on {spec.dataset}",
         state=JobState.QUEUED,
         dataset=spec.dataset,
@@ -54,6 +66,58 @@ def submit(
         last_seq=1,
         api_key_id=api_key_id,
     )
+    return _enqueue(session, job)
+
+
+def submit_build(
+    session: Session,
+    spec: DatasetSpec,
+    *,
+    given: dict[str, Any],
+    caches: Path,
+    api_key_id: str | None = None,
+) -> Job:
+    """Store a checked build as queued; otherwise as `submit`.
+
+    Raises DatasetExistsError, or DatasetInUseError naming the jobs that build the dataset already
+    or use the one that is to be replaced; and TooManyJobsError.
+    """
+    datasets.own(session, spec.name)
+    building = datasets.live_jobs(session, spec.name, kind=JobKind.DATASET)
+    datasets.refuse_use(spec.name, building, "wait for or cancel the job that builds")
+    if (caches / f"{spec.name}{SUFFIX}").exists() and not spec.replace:
+        raise DatasetExistsError(
+            f"there is a dataset {spec.name!r} already; choose another name, delete it, or say "
+            "`replace: true`"
+        )
+    users = datasets.live_jobs(session, spec.name)
+    datasets.refuse_use(spec.name, users, "wait for or cancel the jobs that use")
+    if api_key_id is not None:
+        _check_limit(session, api_key_id)
+    job = Job(
+        id=new_id("job"),
+        kind=JobKind.DATASET,
+        name=f"build of {spec.name}",
+        state=JobState.QUEUED,
+        dataset=spec.name,
+        dataset_fingerprint=None,
+        labels=spec.labels,
+        priority=spec.priority,
+        note=spec.note,
+        spec=given,
+        config=spec.config.model_dump(mode="json"),
+        config_sources=dict(config_sources(spec.config, given)),
+        resources={"gpus": 0, **spec.resources.model_dump(mode="json")},
+        limits=spec.limits.model_dump(mode="json"),
+        attempt=0,
+        last_seq=1,
+        api_key_id=api_key_id,
+    )
+    return _enqueue(session, job)
+
+
+def _enqueue(session: Session, job: Job) -> Job:
+    """Store the job and its first event."""
     session.add(job)
     session.flush()
     first = {"state": JobState.QUEUED.value}

@@ -5,6 +5,13 @@ No torch below this line, and nothing here imports anything else of the project 
 
 from gogooku3.config.base import ConfigModel
 from gogooku3.config.data import DataConfig
+from gogooku3.config.dataset import (
+    BuildResources,
+    DatasetConfig,
+    DatasetSpec,
+    FileSource,
+    SynthSource,
+)
 from gogooku3.config.job import DatasetName, JobSpec, LimitsConfig, ResourcesConfig
 from gogooku3.config.loss import (
     HuberConfig,
@@ -56,16 +63,20 @@ __all__ = [
     "AdamWConfig",
     "AtftGatFanConfig",
     "BatchConfig",
+    "BuildResources",
     "ConfigModel",
     "ConstantConfig",
     "CosineRestartsConfig",
     "DataConfig",
+    "DatasetConfig",
     "DatasetName",
+    "DatasetSpec",
     "DateSplit",
     "EarlyStoppingConfig",
     "EncoderConfig",
     "EvaluationConfig",
     "FanConfig",
+    "FileSource",
     "GatConfig",
     "GraphConfig",
     "HeadConfig",
@@ -89,6 +100,7 @@ __all__ = [
     "SoftSpearmanConfig",
     "Source",
     "SplitConfig",
+    "SynthSource",
     "TrainConfig",
     "WalkForwardSplit",
     "WarmupCosineConfig",

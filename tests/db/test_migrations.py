@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -25,9 +26,11 @@ def differences(url: str) -> list[object]:
 
 def execute(url: str, statement: str) -> None:
     engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(sa.text(statement))
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement))
+    finally:
+        engine.dispose()
 
 
 def tables(url: str) -> set[str]:
@@ -65,6 +68,40 @@ def test_upgrade_of_an_upgraded_database_keeps_its_rows(empty_database_url: str)
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM workers")) == 1
     engine.dispose()
+
+
+def test_builds_go_and_training_jobs_stay_on_the_way_back(empty_database_url: str) -> None:
+    url = empty_database_url
+    migrate.upgrade(url)
+    columns = (
+        "name, state, labels, priority, spec, config, config_sources, resources, limits, attempt, "
+        "attempts_used, last_seq, force_requested"
+    )
+    values = "'n', 'queued', '{}', 0, '{}', '{}', '{}', '{}', '{}', 0, 0, 1, false"
+    for job_id, kind, fingerprint in (("job_1", "train", "'f'"), ("job_2", "dataset", "NULL")):
+        execute(
+            url,
+            f"INSERT INTO jobs (id, kind, dataset, dataset_fingerprint, {columns}) "
+            f"VALUES ('{job_id}', '{kind}', 'jp', {fingerprint}, {values})",
+        )
+        execute(
+            url,
+            "INSERT INTO events (job_id, seq, type, attempt, payload) "
+            f"VALUES ('{job_id}', 1, 'state', 0, '{{}}')",
+        )
+    again = f"INSERT INTO jobs (id, kind, dataset, {columns}) VALUES ('job_3', "
+    with pytest.raises(sa.exc.IntegrityError, match="uq_jobs_build"):
+        execute(url, f"{again} 'dataset', 'jp', {values})")
+    with pytest.raises(sa.exc.IntegrityError, match="trains_on_known_dataset"):
+        execute(url, f"{again} 'train', 'jp', {values})")
+    migrate.downgrade(url, "0001")
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        assert connection.scalars(sa.text("SELECT id FROM jobs")).all() == ["job_1"]
+        assert connection.scalars(sa.text("SELECT job_id FROM events")).all() == ["job_1"]
+    engine.dispose()
+    migrate.upgrade(url)
+    assert differences(url) == []
 
 
 def test_the_comparison_sees_a_difference(empty_database_url: str) -> None:

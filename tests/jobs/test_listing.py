@@ -105,7 +105,7 @@ def test_filters(
     with database.session() as session:
         cancel(session, gone)
         session.execute(
-            text("UPDATE jobs SET sweep_id = 'swp_1', kind = 'build' WHERE id = :id"),
+            text("UPDATE jobs SET sweep_id = 'swp_1', kind = 'dataset' WHERE id = :id"),
             {"id": other},
         )
     assert ids(JobFilter(states=[JobState.QUEUED])) == [other, plain]
@@ -115,7 +115,7 @@ def test_filters(
     assert ids(JobFilter(labels={"team": "alpha", "kind": "x"})) == [plain]
     assert ids(JobFilter(labels={"team": "alpha", "kind": "y"})) == []
     assert ids(JobFilter(dataset="us")) == [other]
-    assert ids(JobFilter(kind="build")) == [other]
+    assert ids(JobFilter(kind="dataset")) == [other]
     assert ids(JobFilter(sweep_id="swp_1")) == [other]
     assert ids(JobFilter(q="plain")) == [plain]
     assert ids(JobFilter(q="here")) == [other]

@@ -25,7 +25,8 @@ from app.jobs.claim import claim
 from app.jobs.submit import submit
 from app.jobs.workers import register
 from worker.devices import Slot
-from worker.supervisor import Supervisor, Workplace
+from worker.place import Workplace
+from worker.supervisor import Supervisor
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTED = Path(__file__).with_name("scripted_trainer.py")
@@ -133,10 +134,11 @@ class Bench:
             database=more.pop("database", self.database),
             wake=self.wake,
             caches=self.home / "caches",
+            data=self.home / "data",
             artifacts=self.artifacts,
             lease_s=lease_s,
             stopping=self.stopping,
-            command=(sys.executable, str(SCRIPTED), json.dumps(script)),
+            trainer=(sys.executable, str(SCRIPTED), json.dumps(script)),
             **more,
         )
 

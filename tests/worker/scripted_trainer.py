@@ -5,7 +5,8 @@
 Steps: ["start", provenance], ["epoch", n], ["checkpoint", n], ["resume_point", n], ["progress", n],
 ["failure", class, code], ["end", outcome], ["raw", text], ["print", text], ["sleep", s],
 ["exit", code], ["signal", number], ["ignore_term"], ["spawn"] (a helper process that outlives us),
-["wait_term"], ["obey_lease"] (end as the real trainer does when the lifeline is silent).
+["wait_term"], ["copy", source, target], ["truncate", path],
+["obey_lease"] (end as the real trainer does when the lifeline is silent).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +91,11 @@ def main() -> int:
                 print(f"helper {helper.pid}", flush=True)  # noqa: T201
             case "wait_term", []:
                 asked.wait(60)
+            case "copy", [source, target]:
+                shutil.copy(source, f"{target}.new")
+                os.replace(f"{target}.new", target)
+            case "truncate", [path]:
+                os.truncate(path, 100)
             case "obey_lease", []:
                 from gogooku3.lifeline import Lifeline
 

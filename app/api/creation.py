@@ -1,0 +1,102 @@
+"""Creating a job over HTTP: check the body, store the job once, ring the doorbell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+from starlette.responses import JSONResponse, Response
+
+from app.api.answers import JobAnswer
+from app.api.auth import Caller
+from app.api.body import JsonBody
+from app.api.server import Server
+from app.db import Job
+from app.domain import InvalidSpecError
+from app.jobs import idempotency
+
+Spec = TypeVar("Spec")
+ValidateOnly = Annotated[
+    bool, Query(description="Only check, and answer the effective configuration")
+]
+CREATED: dict[str, Any] = {
+    "description": "Queued",
+    "headers": {
+        "Location": {"schema": {"type": "string"}},
+        "Idempotent-Replayed": {
+            "description": "`true` on a stored first answer",
+            "schema": {"type": "string"},
+        },
+    },
+}
+"""The description of a job that was created."""
+
+
+def checked(body: JsonBody, check: Callable[[Any], Spec]) -> Spec:
+    """What `check` makes of the body. Raises InvalidSpecError with every problem there is."""
+    if body.value is None and body.problems:
+        raise InvalidSpecError(body.problems)
+    try:
+        spec = check(body.value)
+    except InvalidSpecError as error:
+        found = {problem.pointer for problem in body.problems}
+        others = [problem for problem in error.problems if problem.pointer not in found]
+        raise InvalidSpecError([*body.problems, *others]) from error
+    if body.problems:
+        raise InvalidSpecError(body.problems)
+    return spec
+
+
+def create(
+    server: Server,
+    caller: Caller,
+    body: JsonBody,
+    *,
+    route: str,
+    status: int,
+    idempotency_key: str | None,
+    submit: Callable[[Session], Job],
+) -> Response:
+    """The answer about the job that `submit` stores, or the stored answer of the first request
+    with this key; both in the transaction that stores the job."""
+    digest = body.digest()
+    with server.database.session() as session:
+        if idempotency_key is not None:
+            stored = idempotency.begin(
+                session,
+                caller=caller.name,
+                route=route,
+                key=idempotency_key,
+                body_sha256=digest,
+            )
+            if stored is not None:
+                headers = stored.headers | {"Idempotent-Replayed": "true"}
+                return JSONResponse(stored.response, stored.status, headers)
+        job = submit(session)
+        answer = JobAnswer.model_validate(job)
+        headers = {"Location": f"/v1/jobs/{job.id}"}
+        if idempotency_key is not None:
+            idempotency.complete(
+                session,
+                caller=caller.name,
+                route=route,
+                key=idempotency_key,
+                body_sha256=digest,
+                status=status,
+                response=answer.model_dump(mode="json"),
+                headers=headers,
+            )
+    # Only now can a worker see the row.
+    server.doorbell.ring()
+    return json_answer(status, answer, headers)
+
+
+def json_answer(
+    status: int, answer: BaseModel, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer as JSON, undefined numbers as null."""
+    content = answer.model_dump_json().encode()
+    return Response(content, status, headers, media_type="application/json")

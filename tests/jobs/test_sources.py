@@ -1,0 +1,112 @@
+"""No name leads out of the data root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.domain import InvalidSpecError
+from app.jobs.check import check_build
+from app.jobs.sources import SourcePathError, find_source
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    (root / "jp").mkdir(parents=True)
+    (root / "jp" / "bars.parquet").touch()
+    (tmp_path / "secret.parquet").touch()
+    return root
+
+
+def test_found(root: Path) -> None:
+    assert find_source(root, "jp/bars.parquet") == (root / "jp" / "bars.parquet").resolve()
+    link = root.parent / "link"
+    link.symlink_to(root)
+    assert find_source(link, "jp/bars.parquet") == (root / "jp" / "bars.parquet").resolve()
+    (root / "inside.parquet").symlink_to("jp/bars.parquet")
+    assert find_source(root, "inside.parquet").name == "bars.parquet"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.parquet",
+        "jp/../../secret.parquet",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        "jp\\..\\secret.parquet",
+        "jp/bars.parquet\x00",
+        "a" * 300 + ".parquet",
+        "jp",
+        "jp/bars.parquet/x",
+        "out.parquet",
+        "folder/secret.parquet",
+        "loop.parquet",
+        "pipe.parquet",
+        "notes.txt",
+    ],
+)
+def test_refused(root: Path, name: str) -> None:
+    (root / "out.parquet").symlink_to(root.parent / "secret.parquet")
+    (root / "folder").symlink_to(root.parent)
+    (root / "loop.parquet").symlink_to("loop.parquet")
+    (root / "notes.txt").touch()
+    os.mkfifo(root / "pipe.parquet")
+    with pytest.raises(SourcePathError) as raised:
+        find_source(root, name)
+    assert str(root) not in str(raised.value)
+
+
+def test_hints(root: Path) -> None:
+    with pytest.raises(SourcePathError, match=r"did you mean 'jp/bars\.parquet'"):
+        find_source(root, "jp/bar.parquet")
+    with pytest.raises(SourcePathError, match=r"there are: jp/bars\.parquet"):
+        find_source(root, "zzzz")
+    with pytest.raises(SourcePathError, match="which is empty"):
+        find_source(root / "none", "bars.csv")
+
+
+def test_every_problem_of_a_build_is_named_at_once(root: Path) -> None:
+    given = {
+        "name": "../jp",
+        "source": {"kind": "file", "path": "bars.parquet", "sheet": 1},
+        "horizons": [5, 1],
+        "top": 2,
+        "normalization": "rank",
+    }
+    with pytest.raises(InvalidSpecError) as raised:
+        check_build(given, root)
+    found = {problem.pointer: problem for problem in raised.value.problems}
+    assert set(found) == {"/name", "/source/sheet", "/horizons", "/top", "/normalization"}
+    assert "normalisation" in found["/normalization"].message
+    del given["source"]["sheet"]  # type: ignore[attr-defined]
+    with pytest.raises(InvalidSpecError) as raised:
+        check_build(given, root)
+    assert "/source/path" in {problem.pointer for problem in raised.value.problems}
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x.csv", "", 7, "a\\b.csv"])
+def test_paths_that_lead_elsewhere_are_problems_of_the_path(root: Path, path: object) -> None:
+    with pytest.raises(InvalidSpecError) as raised:
+        check_build({"name": "x", "source": {"kind": "file", "path": path}}, root)
+    assert [problem.pointer for problem in raised.value.problems] == ["/source/path"]
+
+
+@pytest.mark.parametrize(
+    ("source", "pointer"),
+    [
+        ({"kind": "web"}, "/source/kind"),
+        ({"kind": "synth", "stocks": 1}, "/source/stocks"),
+        ({}, "/source"),
+        (None, "/source"),
+    ],
+)
+def test_sources_of_no_kind(root: Path, source: object, pointer: str) -> None:
+    with pytest.raises(InvalidSpecError) as raised:
+        check_build({"name": "x", "source": source}, root)
+    assert pointer in {problem.pointer for problem in raised.value.problems}

@@ -1,0 +1,31 @@
+"""What all attempts of a worker share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.broker.wake import Wake
+from app.db import Database
+from worker.child import BUILDER, TRAINER
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a worker works, and with what."""
+
+    database: Database
+    wake: Wake
+    caches: Path
+    data: Path
+    """The tables that datasets are built from."""
+    artifacts: Path
+    lease_s: float
+    stopping: threading.Event
+    """Set when the worker shuts down."""
+    trainer: Sequence[str] = TRAINER
+    builder: Sequence[str] = BUILDER
+    grace_s: float = 30.0
+    """Time a trainer has to write its resume state before it is killed."""

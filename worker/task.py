@@ -1,0 +1,198 @@
+"""What the two kinds of job make of an attempt: what the child is asked, and what comes of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from app.db import Json
+from app.jobs.builds import publish, staging_folder
+from app.jobs.claim import Claim
+from app.jobs.sources import find_source
+from gogooku3.config import DatasetConfig, FileSource, TrainConfig
+from gogooku3.data.header import SUFFIX
+from gogooku3.errors import DatasetNotFoundError
+from gogooku3.events import (
+    BuildRequest,
+    CheckpointEvent,
+    DatasetEvent,
+    Event,
+    ResumePointEvent,
+    RunRequest,
+    StartEvent,
+    WarningEvent,
+)
+from worker.classify import dataset_changed
+from worker.identity import DatasetIdentity
+from worker.place import Workplace
+
+BUILD_GRACE_S = 5.0
+"""A builder has nothing to keep: it only removes what it has begun to write."""
+
+
+class Task(Protocol):
+    """An attempt's work, as its supervisor sees it."""
+
+    who: str
+    """What the child is called."""
+    command: Sequence[str]
+    grace_s: float
+    """Time the child has to end when it is asked to."""
+
+    def request(self) -> tuple[RunRequest | BuildRequest, Sequence[WarningEvent]]:
+        """What the child is asked, and what the user should know. Raises Gogooku3Error."""
+
+    def take(self, event: Event) -> Event | None:
+        """The event as it is recorded; None = it is kept for the end."""
+
+    def objection(self) -> Json | None:
+        """Why the child must not go on; None = it may."""
+
+    def complete(self, session: Session) -> None:
+        """What a success brings about, in the transaction that records it. Raises DatasetError,
+        DomainError."""
+
+    def clean(self) -> None:
+        """Remove what the ended child must not leave behind."""
+
+
+def task_of(claim: Claim, place: Workplace, out_dir: Path, gpu: str | None) -> Task:
+    """The task of a claimed attempt."""
+    if isinstance(claim.config, DatasetConfig):
+        return Building(claim, claim.config, place)
+    return Training(claim, claim.config, place, out_dir, gpu)
+
+
+class Training:
+    """A trainer's run over a dataset that must stay as it is."""
+
+    who = "trainer"
+
+    def __init__(
+        self,
+        claim: Claim,
+        config: TrainConfig,
+        place: Workplace,
+        out_dir: Path,
+        gpu: str | None,
+    ) -> None:
+        self.command = place.trainer
+        self.grace_s = place.grace_s
+        self._claim = claim
+        self._config = config
+        self._place = place
+        self._out_dir = out_dir
+        self._gpu = gpu
+        self._dataset = place.caches / f"{claim.dataset}{SUFFIX}"
+        self._identity = DatasetIdentity(self._dataset, claim.dataset_fingerprint)
+        self._is_another = False
+
+    def request(self) -> tuple[RunRequest, Sequence[WarningEvent]]:
+        """The configuration, from the resume state of an earlier attempt if there is one."""
+        warnings = []
+        resume = None
+        if self._claim.resume_path is not None:
+            resume = self._place.artifacts / self._claim.resume_path
+            if not resume.is_file():
+                message = f"{resume.name} is gone: starts from the beginning"
+                warnings.append(WarningEvent(code="resume-missing", message=message))
+                resume = None
+        request = RunRequest(
+            config=self._config,
+            dataset=self._dataset,
+            out_dir=self._out_dir,
+            resume=resume,
+            recorded_epoch=self._claim.recorded_epoch if resume else 0,
+            lease_s=self._place.lease_s,
+            cpu_threads=self._claim.resources.cpu_threads,
+            device="cpu" if self._gpu is None else "cuda:0",
+        )
+        return request, warnings
+
+    def take(self, event: Event) -> Event:
+        """Files are recorded by their place below the artifacts."""
+        if isinstance(event, StartEvent):
+            dataset = event.provenance.get("dataset", {})
+            self._is_another = dataset.get("fingerprint") != self._claim.dataset_fingerprint
+        if isinstance(event, CheckpointEvent | ResumePointEvent):
+            path = (self._out_dir / event.path).relative_to(self._place.artifacts)
+            event = event.model_copy(update={"path": str(path)})
+        return event
+
+    def objection(self) -> Json | None:
+        """The dataset is not what the job was submitted for, or is no longer what it was."""
+        if self._is_another:
+            return dataset_changed(
+                "is not the one that the job was submitted for: its fingerprint differs"
+            )
+        change = self._identity.change()
+        return dataset_changed(f"{change} while the job ran") if change else None
+
+    def complete(self, session: Session) -> None:
+        """Nothing: every epoch and checkpoint is recorded already."""
+
+    def clean(self) -> None:
+        """Let the dataset's file go; checkpoints and resume state stay."""
+        self._identity.close()
+
+
+class Building:
+    """A builder's work, in a folder of the attempt's own until it is complete."""
+
+    who = "builder"
+    grace_s = BUILD_GRACE_S
+
+    def __init__(self, claim: Claim, config: DatasetConfig, place: Workplace) -> None:
+        self.command = place.builder
+        self._claim = claim
+        self._config = config
+        self._place = place
+        self._folder = staging_folder(place.caches, claim.job_id, claim.attempt)
+        self._file = self._folder / f"{claim.dataset}{SUFFIX}"
+        self._built: DatasetEvent | None = None
+
+    def request(self) -> tuple[BuildRequest, Sequence[WarningEvent]]:
+        """The configuration, with the source's file if it is still there."""
+        self._folder.mkdir(parents=True)
+        source = None
+        if isinstance(self._config.source, FileSource):
+            source = find_source(self._place.data, self._config.source.path)
+        request = BuildRequest(
+            config=self._config,
+            name=self._claim.dataset,
+            out=self._file,
+            source=source,
+            lease_s=self._place.lease_s,
+        )
+        return request, ()
+
+    def take(self, event: Event) -> Event | None:
+        """What was built is recorded when it is published."""
+        if isinstance(event, DatasetEvent):
+            self._built = event
+            return None
+        return event
+
+    def objection(self) -> None:
+        """A build has none: its source is read once."""
+
+    def complete(self, session: Session) -> None:
+        """The dataset gets its name."""
+        if self._built is None:
+            raise DatasetNotFoundError("the builder ended well without telling what it built")
+        publish(
+            session,
+            self._claim.job_id,
+            self._claim.attempt,
+            self._built,
+            self._file,
+            self._place.caches,
+        )
+
+    def clean(self) -> None:
+        """Remove the attempt's folder, with whatever was begun there."""
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -47,7 +47,7 @@ def submit(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a training job.
+    """Submit a training job, or a dataset to be built (a spec with a `source`).
 
     Example: gogooku3 submit examples/job_baseline.json --watch
     """
@@ -59,10 +59,11 @@ def submit(
     if label:
         given["labels"] = {**given.get("labels", {}), **read_labels(label)}
     with connect(url, api_key, is_following=watch) as client:
+        target = client.datasets if "source" in given else client.jobs
         if check:
-            answer_json(client.jobs.check(given))
+            answer_json(target.check(given))
             return
-        job = client.jobs.create(given, idempotency_key=idempotency_key)
+        job = target.create(given, idempotency_key=idempotency_key)
         if watch:
             note(f"submitted {job.id}")
             raise typer.Exit(_watch(client, job, as_json=as_json))
@@ -218,6 +219,9 @@ def _watch(client: Client, job: Job, *, as_json: bool) -> int:
     finished = client.jobs.get(job.id)
     if finished.best:
         print_best(finished.best)
+    if finished.state == "succeeded" and finished.kind == "dataset":
+        note(f"succeeded; jobs may name the dataset {finished.dataset!r}")
+        return 0
     if finished.state == "succeeded":
         note(f"succeeded; fetch its checkpoint with: gogooku3 fetch {job.id} --best -o .")
         return 0

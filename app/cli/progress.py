@@ -59,7 +59,9 @@ class LineView(_View):
     max_epochs: int | None = None
 
     def show(self, kind: str, payload: Mapping[str, Any], *, attempt: int = 1) -> None:
-        if kind == "progress":
+        if kind == "progress" and payload.get("stage"):
+            answer(f"{payload['share']:4.0%}  {payload['stage']}")
+        elif kind == "progress":
             self.max_epochs = payload.get("max_epochs")
         elif kind == "epoch":
             of = f"/{self.max_epochs}" if self.max_epochs else ""
@@ -133,13 +135,21 @@ class LiveView(_View):
     def _advance(self) -> None:
         at = self.position
         elapsed = duration(time.monotonic() - self.began)
+        left = at.get("eta_s")
+        if at.get("stage"):
+            self._progress.update(
+                self._task,
+                completed=at["share"],
+                description=f"{self.name} {at['stage']}",
+                detail=elapsed + (f"  about {duration(left)} left" if left else ""),
+            )
+            return
         if not at.get("max_epochs"):
             self._progress.update(
                 self._task, description=f"{self.name} {self.doing}", detail=elapsed
             )
             return
         share = at.get("step", 0) / max(at.get("steps") or 1, 1)
-        left = at.get("eta_s")
         self._progress.update(
             self._task,
             completed=min((at["epoch"] - 1 + share) / at["max_epochs"], 1.0),

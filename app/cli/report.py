@@ -79,6 +79,8 @@ def print_best(best: Mapping[str, Any]) -> None:
 
 def _epoch(job: Job) -> str | None:
     progress = job.progress or {}
+    if progress.get("share") is not None:
+        return f"{progress['share']:.0%}"
     if not progress.get("epoch"):
         return None
     return f"{progress['epoch']}/{progress.get('max_epochs', '?')}"

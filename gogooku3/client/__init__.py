@@ -1,7 +1,13 @@
 """The HTTP client: `from gogooku3.client import Client`."""
 
 from gogooku3.client.client import DEFAULT_URL, Client
-from gogooku3.client.errors import ApiError, ChecksumError, ClientError, UnreachableError
+from gogooku3.client.errors import (
+    ApiError,
+    BuildError,
+    ChecksumError,
+    ClientError,
+    UnreachableError,
+)
 from gogooku3.client.resources import (
     Attempt,
     Checkpoint,
@@ -18,6 +24,7 @@ __all__ = [
     "DEFAULT_URL",
     "ApiError",
     "Attempt",
+    "BuildError",
     "Checkpoint",
     "ChecksumError",
     "Client",

@@ -8,15 +8,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from gogooku3.client.checkpoints import Checkpoints
+from gogooku3.client.datasets import Datasets
 from gogooku3.client.jobs import Jobs
-from gogooku3.client.resources import Dataset, Worker
+from gogooku3.client.resources import Worker
 from gogooku3.client.transport import Transport
 
 DEFAULT_URL = "http://127.0.0.1:8642"
 
 
 class Client:
-    """Talks to a server: `client.jobs`, `client.checkpoints` and a few questions.
+    """Talks to a server: `client.jobs`, `client.datasets`, `client.checkpoints`, a few questions.
 
     `url` and `api_key` default to `GOGOOKU3_URL` (else a server on this machine) and
     `GOGOOKU3_API_KEY`. `timeout_s` is for one answer, `retry_for_s` is how long a server that
@@ -39,6 +40,7 @@ class Client:
         )
         self.checkpoints = Checkpoints(self._transport)
         self.jobs = Jobs(self._transport, self.checkpoints)
+        self.datasets = Datasets(self._transport, self.jobs)
 
     @property
     def url(self) -> str:
@@ -49,10 +51,6 @@ class Client:
         """What runs on the server."""
         answer: dict[str, Any] = self._transport.request("GET", "/v1/version").json()
         return answer
-
-    def datasets(self) -> Sequence[Dataset]:
-        """The datasets that a job may name."""
-        return [Dataset.model_validate(item) for item in self._items("/v1/datasets")]
 
     def workers(self) -> Sequence[Worker]:
         """The workers, most recently heard of first."""

@@ -20,6 +20,16 @@ class ChecksumError(ClientError):
     """The file that arrived is not the file that the server holds."""
 
 
+class BuildError(ClientError):
+    """A dataset was not built; `reason` is the job's."""
+
+    def __init__(self, job_id: str, state: str, reason: Mapping[str, Any] | None) -> None:
+        self.job_id = job_id
+        self.state = state
+        self.reason = dict(reason or {})
+        super().__init__(f"{job_id} {state}: {self.reason.get('message', 'no reason was given')}")
+
+
 class ApiError(ClientError):
     """The server's answer was an error; `problem` is its problem+json body."""
 

@@ -17,11 +17,13 @@ class Resource(BaseModel):
 
 
 class Job(Resource):
-    """A training job."""
+    """A job: `kind` is `train` or `dataset`."""
 
     id: str
     state: str
     dataset: str
+    """What it trains on, or builds."""
+    dataset_fingerprint: str | None = None
     name: str | None = None
     kind: str = "train"
     labels: dict[str, str] = {}
@@ -128,6 +130,10 @@ class Dataset(Resource):
     horizons: list[int] = []
     fingerprint: str
     size_bytes: int
+    job_id: str | None = None
+    """The job that built it; lists leave it out."""
+    features: list[dict[str, Any]] = []
+    """name, role, formula, lookback_days, missing_share; lists leave them out."""
 
 
 class Worker(Resource):

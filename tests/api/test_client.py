@@ -17,8 +17,8 @@ import pytest
 from app.jobs.finish import finish
 from app.jobs.outcome import Outcome
 from app.jobs.record import record
-from gogooku3.client import ApiError, ChecksumError, Client, UnreachableError
-from gogooku3.config import JobSpec
+from gogooku3.client import ApiError, BuildError, ChecksumError, Client, UnreachableError
+from gogooku3.config import DatasetSpec, JobSpec
 from gogooku3.events import CheckpointEvent, EpochEvent
 
 
@@ -176,9 +176,29 @@ def test_lists_go_over_all_pages(client: Client, spec: dict[str, Any]) -> None:
     listed = client.jobs.list(label="g:client", page_size=2, order_by="created_at")
     assert [job.id for job in listed] == made
     assert [job.id for job in client.jobs.list(label="g:client", state=["failed"])] == []
-    assert [one.id for one in client.datasets()] == ["tiny"]
+    assert [one.id for one in client.datasets.list()] == ["tiny"]
     assert client.workers() == []
     assert client.version()["api"] == "v1"
+
+
+def test_a_dataset_from_create_to_delete(running: Any, client: Client) -> None:
+    spec = {"name": "mine", "source": {"kind": "synth"}, "priority": 1000}
+    job = client.datasets.create(DatasetSpec.model_validate(spec))
+    assert (job.kind, job.dataset, job.dataset_fingerprint) == ("dataset", "mine", None)
+    assert job.config_sources is not None
+    assert job.config_sources["source.stocks"] == "default", "what was not set is not sent"
+    assert client.datasets.check(spec | {"name": "other"})["valid"] is True
+    with pytest.raises(TimeoutError):
+        client.datasets.wait(job, timeout_s=0.1)
+    client.jobs.cancel(job.id)
+    with pytest.raises(BuildError, match=f"{job.id} cancelled"):
+        client.datasets.wait(job.id)
+    tiny = client.datasets.get("tiny")
+    assert tiny.features[0]["role"] == "stock"
+    for call in (client.datasets.get, client.datasets.delete):
+        with pytest.raises(ApiError) as caught:
+            call("mine")
+        assert caught.value.code == "unknown-dataset"
 
 
 def test_errors_carry_every_problem_and_the_request_id(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gogooku3.config import JobSpec, check
+from gogooku3.config import DatasetSpec, JobSpec, check
 from gogooku3.data.splits import split_days
 from gogooku3.data.synth import synthesise
 
@@ -32,6 +32,13 @@ def test_spec_is_valid_and_its_split_fits_the_market_that_data_synth_makes(path:
     split = split_days(calendar, spec.config.data, first_day=60)
     assert len(split.train_D) > 400
     assert len(split.valid_D) > 150
+
+
+def test_dataset_spec_is_valid() -> None:
+    given = json.loads((EXAMPLES / "dataset_synth.json").read_text())
+    spec, problems = check(DatasetSpec, given)
+    assert spec is not None, problems
+    assert spec.name == "demo", "the jobs' examples name it"
 
 
 def test_the_two_jobs_differ_in_the_optimiser_and_its_schedule_alone() -> None:

@@ -109,3 +109,21 @@ def test_the_bar_goes_from_nothing_to_full() -> None:
     assert shares == sorted(shares)
     assert shares[2] == pytest.approx((0 + 3 / 10) / 2)
     assert shares[-1] == pytest.approx(1.0)
+
+
+STAGES: list[tuple[str, Mapping[str, Any]]] = [
+    ("state", {"state": "running"}),
+    ("progress", {"stage": "simulated", "share": 0.2, "eta_s": 4.0}),
+    ("progress", {"stage": "written", "share": 1.0, "eta_s": 0.0}),
+    ("dataset", {"dataset": "us", "rows": 10}),
+    ("state", {"state": "succeeded"}),
+]
+
+
+def test_a_build_shows_its_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    for view in (LineView(), LiveView("build of us")):
+        with view:
+            for kind, payload in STAGES:
+                view.show(kind, payload)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["running", " 20%  simulated", "100%  written", "succeeded"]

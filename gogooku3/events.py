@@ -78,7 +78,7 @@ class ProgressEvent(EventModel):
 
 
 class StageEvent(EventModel):
-    """Where the build of a dataset is; at most two every second."""
+    """Where the build of a dataset is; at most one every second, and the last."""
 
     type: Literal["stage"] = "stage"
     stage: str

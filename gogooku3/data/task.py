@@ -45,7 +45,7 @@ from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe
 if TYPE_CHECKING:
     import polars as pl
 
-TELL_S = 0.5
+TELL_S = 1.0
 """Stages that follow each other faster than this are not all told."""
 SIMULATED_SHARE = 0.2
 """Of a synthetic dataset's build that goes into the simulation."""

@@ -122,6 +122,7 @@ class Supervisor:
         log = self._out_dir.parent / "log.txt"
         mark(log, f"attempt {self.claim.attempt} begins")
         environment = child_environment(self.claim.resources.cpu_threads, self._gpu)
+        environment |= self._task.variables
         request, warnings = self._task.request()
         self._buffer += warnings
         child = Child(self._out_dir, log, environment, self._task.command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,8 @@ class Task(Protocol):
     who: str
     """What the child is called."""
     command: Sequence[str]
+    variables: Mapping[str, str]
+    """What the child's environment has beside that of every child."""
     grace_s: float
     """Time the child has to end when it is asked to."""
 
@@ -81,6 +83,7 @@ class Training:
         gpu: str | None,
     ) -> None:
         self.command = place.trainer
+        self.variables: Mapping[str, str] = {}
         self.grace_s = place.grace_s
         self._claim = claim
         self._config = config
@@ -153,6 +156,8 @@ class Building:
         self._place = place
         self._folder = staging_folder(place.caches, claim.job_id, claim.attempt)
         self._file = self._folder / f"{claim.dataset}{SUFFIX}"
+        # Whatever a killed builder leaves in its temporary folder goes with the rest.
+        self.variables: Mapping[str, str] = {"TMPDIR": str(self._folder)}
         self._built: DatasetEvent | None = None
 
     def request(self) -> tuple[BuildRequest, Sequence[WarningEvent]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,21 @@ def test_a_killed_builder_leaves_nothing_and_is_tried_again(bench: Any) -> None:
     job = bench.job(job_id)
     assert (job.state, job.reason["class"]) == (JobState.QUEUED, "killed")
     assert "builder was killed by SIGKILL" in job.reason["message"]
+    assert left_in(bench) == []
+
+
+def test_temporary_files_go_with_the_rest(bench: Any) -> None:
+    job_id = post(bench)
+    code = (
+        "import sys, tempfile; sys.stdin.read(); "
+        "print(tempfile.NamedTemporaryFile(delete=False).name, flush=True); "
+        "import os; os.kill(os.getpid(), 9)"
+    )
+    supervisor = bench.supervisor(bench.place([], builder=(sys.executable, "-c", code)))
+    supervisor.run()
+    name = next(line for line in bench.log(job_id).splitlines() if line.startswith("/"))
+    assert bench.home / "caches" / STAGING in Path(name).parents
+    assert not Path(name).exists()
     assert left_in(bench) == []
 
 

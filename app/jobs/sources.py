@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from gogooku3.errors import SourceDataError
 
-SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".ipc")
+SUFFIXES = (".parquet", ".csv", ".arrow")
 _LISTED = 1000
 """Names that are looked at for a hint."""
 
@@ -44,7 +44,7 @@ def find_source(root: Path, name: str) -> Path:
         raise SourcePathError(f"{name!r} leads out of the server's data root")
     if not found.is_file():
         raise SourcePathError(f"{name!r} is not a file")
-    if found.suffix not in SUFFIXES:
+    if found.suffix.lower() not in SUFFIXES:
         raise SourcePathError(f"{name!r} is no table: known file types are {', '.join(SUFFIXES)}")
     return found
 
@@ -61,5 +61,5 @@ def _hint(root: Path, name: str) -> str:
 
 def _tables(root: Path) -> Iterator[str]:
     for path in root.rglob("*"):
-        if path.suffix in SUFFIXES and path.is_file():
+        if path.suffix.lower() in SUFFIXES and path.is_file():
             yield path.relative_to(root).as_posix()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.domain import InvalidSpecError
 from app.jobs.check import check_build
 from app.jobs.sources import SourcePathError, find_source
+from gogooku3.config import Problem
 
 
 @pytest.fixture
@@ -95,6 +99,36 @@ def test_paths_that_lead_elsewhere_are_problems_of_the_path(root: Path, path: ob
     with pytest.raises(InvalidSpecError) as raised:
         check_build({"name": "x", "source": {"kind": "file", "path": path}}, root)
     assert [problem.pointer for problem in raised.value.problems] == ["/source/path"]
+
+
+NAMES = st.text(st.sampled_from("ab./\\\x00~\ud800é *$"), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = ("name", "source", "horizons", "top", "normalisation", "labels", "resources", "limits")
+SOURCES = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["file", "synth", "web"]) | JSON},
+    optional={"path": NAMES | JSON, "stocks": JSON, "spec": JSON},
+)
+BODIES = JSON | st.dictionaries(st.sampled_from(FIELDS), JSON | SOURCES, max_size=6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(given=BODIES)
+def test_whatever_is_sent_is_valid_or_has_a_problem_with_a_place(given: object) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        problems: list[Problem] = []
+        try:
+            check_build(given, Path(root))
+        except InvalidSpecError as error:
+            problems = error.problems
+            refused = True
+        else:
+            refused = False
+    assert bool(problems) == refused
+    assert all(problem.message and problem.code for problem in problems)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Batch:
     target_BNK: Tensor
     """The return as the configured training target; 0 where unknown."""
     valid_BNK: Tensor
-    """bool: the forward return is known."""
+    """bool: the target is known: the forward return, and what it is made neutral by."""
     neighbour_BNM: Tensor | None = None
     """int64: place in this batch's N of each neighbour; -1 = no edge. None = no graph."""
     edge_BNME: Tensor | None = None

@@ -1,15 +1,20 @@
-"""A day's forward returns as what the model is trained on.
+"""A day's forward returns as what the model is trained on: made neutral, then transformed.
 
-Shapes: N stocks, K horizons.
+Shapes: N stocks asked for, M stocks of the day's universe, K horizons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
 from torch import Tensor
+
+from gogooku3.config import DataConfig
+from gogooku3.data.panel import Panel
+from gogooku3.errors import DatasetMismatchError
 
 CLIP = 5.0
 """z-scores are cut here."""
@@ -57,3 +62,61 @@ TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "raw": raw_target,
 }
 """By the value of `DataConfig.target`."""
+
+
+def sector_neutral(return_MK: Tensor, sector_M: Tensor) -> Tensor:
+    """Returns minus the mean of the known returns of their sector; NaN where the sector is unknown
+    (0) or has fewer than two known returns."""
+    known_MK = torch.isfinite(return_MK)
+    filled_MK = torch.where(known_MK, return_MK, 0.0).double()
+    shape = (int(sector_M.max()) + 1 if len(sector_M) else 1, return_MK.shape[1])
+    sum_SK = filled_MK.new_zeros(shape).index_add_(0, sector_M, filled_MK)
+    count_SK = filled_MK.new_zeros(shape).index_add_(0, sector_M, known_MK.double())
+    mean_SK = torch.where(count_SK >= 2, sum_SK / count_SK, torch.nan)
+    mean_SK[0] = torch.nan
+    return (return_MK.double() - mean_SK[sector_M]).to(return_MK.dtype)
+
+
+@dataclass(frozen=True)
+class DayTargets:
+    """What became of some stocks of a day."""
+
+    return_NK: Tensor
+    """Forward returns, raw; NaN = unknown."""
+    target_NK: Tensor
+    """What the model is trained on; 0 where unknown."""
+    valid_NK: Tensor
+    """bool: the target is known."""
+
+
+class Targets:
+    """Targets of one configuration from one panel."""
+
+    def __init__(self, panel: Panel, data: DataConfig) -> None:
+        """Raises DatasetMismatchError when the panel lacks a horizon or what `neutral` needs."""
+        self._panel = panel
+        self._neutral = data.neutral
+        self._horizons = panel.horizons_of(data.horizons)
+        self._transform = TRANSFORMS[data.target]
+        if data.neutral == "sector" and not bool((panel.sector_N > 0).any()):
+            raise DatasetMismatchError(
+                f"dataset {panel.header.name!r} knows no stock's sector, which "
+                "data.neutral = sector needs; use none"
+            )
+
+    def of(self, day: int, stock_N: Tensor) -> DayTargets:
+        """The targets of some stocks of the day's universe. They are worked out over the whole
+        universe: they do not depend on which stocks are asked for."""
+        everyone_M = self._panel.scored_stocks(day)
+        row_M = self._panel.row_of_TN[day, everyone_M].long()
+        return_MK = self._panel.targets_RK[row_M][:, self._horizons]
+        neutral_MK = self._made_neutral(return_MK, everyone_M)
+        target_MK = self._transform(neutral_MK)
+        valid_MK = torch.isfinite(neutral_MK)
+        place_N = torch.searchsorted(everyone_M, stock_N)
+        return DayTargets(return_MK[place_N], target_MK[place_N], valid_MK[place_N])
+
+    def _made_neutral(self, return_MK: Tensor, stock_M: Tensor) -> Tensor:
+        if self._neutral == "sector":
+            return sector_neutral(return_MK, self._panel.sector_N[stock_M])
+        return return_MK

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from gogooku3.config import AtftGatFanConfig, TrainConfig
-from gogooku3.data.batches import epoch_days
+from gogooku3.data.epochs import epoch_days
 from gogooku3.errors import DivergedError
 from gogooku3.losses import Loss
 from gogooku3.models.base import Model

@@ -115,6 +115,7 @@ class Experiment:
                 fingerprint=header.fingerprint,
                 normalisation=header.normalisation,
             ),
+            market_scaling=dict(self.feed.scaling.mean_std),
             split=self._parts(),
             precision=self.precision,
             metrics={k: v for k, v in metrics.items() if not k.startswith("sys/")},

@@ -11,6 +11,7 @@ from gogooku3.config import AtftGatFanConfig, TrainConfig
 from gogooku3.data.batch import Batch
 from gogooku3.data.batches import BatchMaker
 from gogooku3.data.panel import Panel
+from gogooku3.data.scaling import MarketScaling
 from gogooku3.graph import GraphBuilder
 from gogooku3.models.base import Model
 
@@ -25,14 +26,26 @@ class Feed:
     """
 
     def __init__(
-        self, panel: Panel, config: TrainConfig, model: Model, device: torch.device
+        self,
+        panel: Panel,
+        config: TrainConfig,
+        model: Model,
+        device: torch.device,
+        scaling: MarketScaling | None = None,
     ) -> None:
+        """Take `scaling` as that of the market features, as a trained model must; None = fit it
+        on the training days. Raises as `BatchMaker`."""
         self.panel = panel
         self.device = device
-        self._maker = BatchMaker(panel, config.data, reuse=True)
+        self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling)
         self._graph: GraphBuilder | None = None
         if model.needs_graph and isinstance(config.model, AtftGatFanConfig):
             self._graph = GraphBuilder(panel, config.model.graph)
+
+    @property
+    def scaling(self) -> MarketScaling:
+        """The scaling of the market features."""
+        return self._maker.scaling
 
     def batch(
         self,

@@ -76,6 +76,8 @@ class Manifest(Part):
     """The effective configuration: every default filled in."""
     signature: Signature
     dataset: DatasetOrigin
+    market_scaling: dict[str, tuple[float, float]] = {}
+    """Mean and standard deviation on the training days of each market feature."""
     split: dict[str, Stretch]
     precision: str
     metrics: dict[str, float | None]

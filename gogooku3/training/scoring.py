@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 
 from gogooku3.data.panel import Panel
+from gogooku3.data.scaling import MarketScaling
 from gogooku3.data.splits import split_days
 from gogooku3.errors import ConfigError, DatasetMismatchError
 from gogooku3.models.base import Model
@@ -54,7 +55,7 @@ class ScoringModel:
             raise DatasetMismatchError(f"the model scores horizons {list(horizons)}, not {horizon}")
         place = horizons.index(horizon) if horizon is not None else 0
         at = self._position(panel, day)
-        feed = Feed(panel, self.manifest.config, self.model, self.device)
+        feed = self._feed(panel)
         with deterministic(self.device):
             batch = feed.batch([at])
             score_BNK = predict(self.model, batch, self._precision).score_BNK
@@ -96,7 +97,7 @@ class ScoringModel:
         if split not in ("train", "valid"):
             raise ConfigError(f"the {split} split is sealed: only train and valid can be looked at")
         parts = split_days(panel.calendar, config.data, first_day=panel.header.first_day)
-        feed = Feed(panel, config, self.model, self.device)
+        feed = self._feed(panel)
         with deterministic(self.device):
             return evaluate(
                 self.model,
@@ -106,6 +107,14 @@ class ScoringModel:
                 split=split,
                 precision=self._precision,
             )
+
+    def _feed(self, panel: Panel) -> Feed:
+        """Batches with the features and the scaling of training, whatever else the panel has."""
+        config = self.manifest.config
+        data = config.data.model_copy(update={"features": self.manifest.signature.features})
+        scaling = MarketScaling(self.manifest.market_scaling)
+        config = config.model_copy(update={"data": data})
+        return Feed(panel, config, self.model, self.device, scaling)
 
     def _open(self, dataset: Path | str | Panel) -> Panel:
         panel = dataset if isinstance(dataset, Panel) else Panel.open(Path(dataset))

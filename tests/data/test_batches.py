@@ -12,7 +12,8 @@ from scipy.stats import rankdata
 
 from gogooku3.config import DataConfig
 from gogooku3.data.batch import Batch
-from gogooku3.data.batches import BatchMaker, epoch_days
+from gogooku3.data.batches import BatchMaker
+from gogooku3.data.epochs import epoch_blocks, epoch_days
 from gogooku3.data.panel import Panel
 from gogooku3.errors import DatasetMismatchError
 
@@ -179,3 +180,22 @@ def test_epoch_days_are_a_shuffle_that_seed_and_epoch_fix() -> None:
     assert steps != epoch_days(days, seed=7, epoch=4, days_per_step=4)
     assert steps != epoch_days(days, seed=8, epoch=3, days_per_step=4)
     assert epoch_days([], seed=0, epoch=0, days_per_step=1) == []
+
+
+def test_epoch_blocks_hold_consecutive_days_in_an_order_that_seed_and_epoch_fix() -> None:
+    days = [*range(40, 93), *range(110, 131)]
+    blocks = epoch_blocks(days, seed=7, epoch=3, block_days=4)
+    assert sorted(day for block in blocks for day in block) == days
+    assert all(block == list(range(block[0], block[0] + len(block))) for block in blocks)
+    # At most the first and last of each of the two runs are smaller.
+    assert sum(len(block) < 4 for block in blocks) <= 4
+    assert blocks != sorted(blocks)
+    assert blocks == epoch_blocks(days, seed=7, epoch=3, block_days=4)
+    others = [epoch_blocks(days, seed=7, epoch=epoch, block_days=4) for epoch in range(4, 9)]
+    others.append(epoch_blocks(days, seed=8, epoch=3, block_days=4))
+    assert blocks not in others
+    # A day has other company in other epochs.
+    firsts = {min(block) % 4 for epoch in others for block in epoch if len(block) == 4}
+    assert len(firsts) > 1
+    assert epoch_blocks([], seed=0, epoch=0, block_days=3) == []
+    assert sorted(epoch_blocks([5, 6], seed=0, epoch=0, block_days=64), key=len)[-1][0] in (5, 6)

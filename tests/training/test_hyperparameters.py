@@ -75,6 +75,7 @@ TRAINING: dict[str, Changes] = {
     "data.horizons": {"data": {"horizons": (1,)}},
     "data.target": {"data": {"target": "raw"}},
     "data.target=zscore": {"data": {"target": "zscore"}},
+    "data.neutral": {"data": {"neutral": "sector"}},
     "data.features": {"data": {"features": ("signal", "slow")}},
     "batch.days_per_step": {"batch": {"days_per_step": 5}},
     "batch.stocks_per_step": {"batch": {"stocks_per_step": 12}},

@@ -14,7 +14,9 @@ from gogooku3.data.rolling import (
     group_mean,
     last_known,
     rolling_mean,
+    rolling_slope,
     rolling_std,
+    row_mean,
     shift,
 )
 from gogooku3.data.source import Bars
@@ -26,6 +28,8 @@ STALE_DAYS = 5
 """A price may stand in for a day without a row for this many market days."""
 EXTREME_MOVE = 0.6
 """A 1-day move beyond this is taken for an error in the data."""
+BETA_DAYS = 60
+"""Market days of the regression that gives a beta."""
 
 
 class Quantities:
@@ -121,6 +125,23 @@ class Quantities:
         every stock with a row on the first days, when there is no universe yet."""
         has_universe_T1 = self.universe_TN.any(axis=1, keepdims=True)
         return np.where(has_universe_T1, self.universe_TN, self.present_TN)
+
+    @cached_property
+    def market_return_T(self) -> Float:
+        """Equal-weight mean of the counted stocks' known 1-day returns; unknown where fewer than
+        two are known."""
+        return row_mean(self.return_1d_TN, self.counted_TN)
+
+    @cached_property
+    def beta_TN(self) -> Float:
+        """Slope of the least-squares line (with a constant) of a stock's 1-day returns on the
+        market's, over the days of the last BETA_DAYS, t included, on which both are known."""
+        return rolling_slope(self.return_1d_TN, self.market_return_T, BETA_DAYS)
+
+    @cached_property
+    def residual_1d_TN(self) -> Float:
+        """1-day return less the market's times the beta known the day before."""
+        return self.return_1d_TN - shift(self.beta_TN, 1) * self.market_return_T[:, None]
 
     def past_return(self, days: int) -> Float:
         """close / close `days` market days ago - 1."""

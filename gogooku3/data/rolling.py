@@ -77,6 +77,33 @@ def rolling_min(x_TN: Float, days: int) -> Float:
     return -rolling_max(-x_TN, days)
 
 
+def rolling_slope(y_TN: Float, x_T: Float, days: int) -> Float:
+    """Slope of the least-squares line of y on x over the days of the last `days` on which both are
+    known; unknown where x does not vary on them."""
+    x_TN = np.where(np.isnan(y_TN), np.nan, x_T[:, None])
+    product_TN = x_TN * y_TN
+    count_TN = rolling_count(product_TN, days)
+    share_TN = 1.0 / np.maximum(count_TN, 1.0)
+    mean_TN = rolling_sum(x_TN, days) * share_TN
+    square_TN = rolling_sum(x_TN * x_TN, days) * share_TN
+    spread_TN = square_TN - mean_TN * mean_TN
+    y_mean_TN = rolling_sum(np.where(np.isnan(x_TN), np.nan, y_TN), days) * share_TN
+    joint_TN = rolling_sum(product_TN, days) * share_TN - mean_TN * y_mean_TN
+    # Rounding of the running sums leaves about 1e-16 of the squares: below that x is constant.
+    varies_TN = spread_TN > 1e-12 * square_TN
+    slope_TN = joint_TN / np.where(varies_TN, spread_TN, np.nan)
+    return _where_known(slope_TN, count_TN, days)
+
+
+def row_mean(x_TN: Float, counted_TN: NDArray[np.bool_]) -> Float:
+    """Per day, the mean of the counted stocks' known values; unknown with fewer than two."""
+    day_V, stock_V = np.nonzero(counted_TN & ~np.isnan(x_TN))
+    # bincount adds in the order of (day, stock): the sum does not depend on who else is there.
+    sum_T = np.bincount(day_V, x_TN[day_V, stock_V], len(x_TN))
+    count_T = np.bincount(day_V, minlength=len(x_TN))
+    return np.where(count_T >= 2, sum_T / np.maximum(count_T, 1), np.nan)
+
+
 def group_mean(x_TN: Float, group_N: NDArray[np.int32], counted_TN: NDArray[np.bool_]) -> Float:
     """Per day and group, the mean of the counted stocks' known values, given to every stock of the
     group; unknown for group -1 and for groups with fewer than two of them."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gogooku3.data.rolling import rolling_sum
 from gogooku3.data.source import Bars
+from gogooku3.errors import SourceDataError
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,13 @@ def liquidity(bars: Bars) -> NDArray[np.float64]:
 
 def members(bars: Bars, liquidity_TN: NDArray[np.float64], rule: UniverseRule) -> NDArray[np.bool_]:
     """universe_TN: the rule's members of each day, from rows <= t only."""
-    traded_TN = (bars.volume_TN > 0).astype(np.float64)
+    has_volume = not np.isnan(bars.volume_TN).all()
+    if rule.top is not None and not has_volume:
+        raise SourceDataError(
+            f"top {rule.top} needs the money traded, but the table has no volume; leave top out"
+        )
+    # Without volume, whoever has a row is taken to have traded.
+    traded_TN = (bars.volume_TN > 0 if has_volume else bars.present_TN).astype(np.float64)
     regular_TN = bars.present_TN & (rolling_sum(traded_TN, rule.window) >= rule.min_days)
     if rule.top is None:
         return regular_TN

@@ -132,6 +132,8 @@ def _locate(
     owner: type[BaseModel] | None = model
     annotation: Any = model
     for part in loc:
+        if part == "[key]":  # pydantic's word for a dict's key, which stands before it
+            continue
         owner_here = _model_for(annotation, part if isinstance(part, str) else None)
         tagged = _tagged(annotation, part)
         if tagged is not None and not (owner_here and part in owner_here.model_fields):

@@ -104,20 +104,23 @@ def test_days_without_trade_are_absent() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"close": [11.0, -1.0, 21.0]}, r"column close must be above 0 in 1 row.*2020-01-07 7203"),
-        ({"close": [11.0, 0.0, 21.0]}, "column close must be above 0"),
-        ({"close": [11.0, None, 21.0]}, "column close is unknown although there was volume"),
-        ({"close": [11.0, float("inf"), 21.0]}, "column close is infinite"),
-        ({"low": [9.0, -0.5, 19.0]}, "column low must not be negative"),
-        ({"volume": [100.0, -5.0, 300.0]}, r"column volume must not be negative.*-5"),
-        ({"volume": ["100", "many", "300"]}, r"column volume is not a number.*many"),
+        (
+            {"close": [11.0, -1.0, 21.0]},
+            r"close must be above 0 .* 1 row.*2020-01-07 7203",
+        ),
+        ({"close": [11.0, 0.0, 21.0]}, "close must be above 0"),
+        ({"close": [11.0, None, 21.0]}, "close is unknown although there was volume"),
+        ({"close": [11.0, float("inf"), 21.0]}, r"infinite.*2020-01-07 7203 close inf"),
+        ({"low": [9.0, -0.5, 19.0]}, r"must not be negative.*low -0\.5"),
+        ({"volume": [100.0, -5.0, 300.0]}, r"must not be negative.*volume -5"),
+        ({"volume": ["100", "many", "300"]}, r"is not a number.*volume many"),
         ({"close": [True, True, True]}, "column close must hold numbers, not Boolean"),
-        ({"code": ["7203", "7203", None]}, "column code is empty in 1 row"),
-        ({"date": ["2020-01-06", "soon", "2020-01-06"]}, r"column date is not a date.*soon"),
+        ({"code": ["7203", "7203", None]}, r"code is empty .* in 1 row"),
+        ({"date": ["2020-01-06", "soon", "2020-01-06"]}, r"date is not a date.*soon"),
         ({"date": [20200106, 20200107, 20200106]}, "column date must hold dates or ISO text"),
         (
             {"code": ["7203", "7203", "7203"]},
-            r"column \(date, code\) appears more than once in 2 rows.*2020-01-06 7203",
+            r"\(date, code\) appears more than once .* in 2 rows.*2020-01-06 7203",
         ),
         ({"close": [None] * 3, "volume": [None] * 3}, "no rows with a closing price"),
     ],
@@ -130,8 +133,8 @@ def test_what_cannot_be_used_is_named_with_examples(
 
 
 def test_missing_columns_files_and_formats_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceDataError, match="lacks column open, volume; it has: date, code"):
-        read_bars(table().drop("open", "volume"))
+    with pytest.raises(SourceDataError, match=r"lacks column close; it has: date, code"):
+        read_bars(table().drop("close"))
     with pytest.raises(SourceDataError, match="no rows"):
         read_bars(table().clear())
     with pytest.raises(SourceDataError, match="no file"):

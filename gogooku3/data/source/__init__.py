@@ -1,6 +1,6 @@
 """From any table a quant has to a dense, checked market."""
 
 from gogooku3.data.source.bars import Bars, ReadyColumn
-from gogooku3.data.source.reading import read_bars
+from gogooku3.data.source.reading import examine, read_bars
 
-__all__ = ["Bars", "ReadyColumn", "read_bars"]
+__all__ = ["Bars", "ReadyColumn", "examine", "read_bars"]

@@ -46,7 +46,7 @@ class Bars:
     high_TN: Float
     low_TN: Float
     close_TN: Float
-    """Known exactly where the stock has a row."""
+    """Known exactly where the stock has a row (all unknown where the table has no close)."""
     volume_TN: Float
     sectors: tuple[str, ...]
     sector_N: NDArray[np.int32]
@@ -62,8 +62,10 @@ class Bars:
     """Horizon in market days -> forward return."""
     report: tuple[Finding, ...] = ()
     """What the checks found, the most severe first."""
+    rows_TN: NDArray[np.bool_] | None = None
+    """Where there are rows, when the table has no close to tell it by."""
 
     @property
     def present_TN(self) -> NDArray[np.bool_]:
         """The stock has a row that day."""
-        return ~np.isnan(self.close_TN)
+        return ~np.isnan(self.close_TN) if self.rows_TN is None else self.rows_TN

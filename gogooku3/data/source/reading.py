@@ -1,194 +1,250 @@
-"""The input table: daily bars in any of Polars' shapes, checked and laid out as a dense market.
+"""Reading a source: checked, and laid out as a dense market.
 
 Shapes: T market days, N stocks, R rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gogooku3.data.source.bars import Bars, Float
+from gogooku3.config.source import SourceSpec
+from gogooku3.data.report import Finding
+from gogooku3.data.source.assignment import NUMBERS, PRICES, Assignment, assign
+from gogooku3.data.source.bars import Bars, Float, ReadyColumn
+from gogooku3.data.source.checks import EXAMPLES, Findings, sentence
+from gogooku3.data.source.market_checks import check_market
+from gogooku3.data.source.table import Table, Tabular, open_table
+from gogooku3.data.source.values import codes, days, numbers, words
 from gogooku3.errors import SourceDataError
 
-PRICES = ("open", "high", "low", "close")
-REQUIRED = ("date", "code", *PRICES, "volume")
-SECTORS = ("sector33", "sector17", "sector")
-EXAMPLES = 3
+Bool = NDArray[np.bool_]
 
 
-def read_bars(table: pl.DataFrame | pl.LazyFrame | Path) -> Bars:
+def read_bars(table: Tabular, spec: SourceSpec | None = None) -> Bars:
     """Read and check daily bars.
 
-    Needs columns date (Date, Datetime or ISO text), code, open, high, low, close, volume; sector33
-    and sector17, or sector, are optional; others are ignored. An open, high or low of 0 or null is
-    unknown; a row with neither close nor volume is a day without trade and counts as absent.
+    Args:
+        table: a frame, a Parquet, CSV or Arrow file, a folder of such files, or several files.
+        spec: which column is what; None = the usual names (date, code, open, high, low, close,
+            volume, sector33, sector17, sector; only date, code and close must be there).
 
-    Raises SourceDataError naming the column and the first rows of whatever cannot be used.
+    An open, high or low of 0 or null is unknown; a row with neither close nor volume is a day
+    without trade and counts as absent.
+
+    Raises SourceDataError naming everything that stops the table from being used, with examples.
     """
-    frame, source = _open(table)
-    missing = [name for name in REQUIRED if name not in frame.collect_schema().names()]
-    if missing:
-        names = ", ".join(frame.collect_schema().names())
-        raise SourceDataError(f"the table lacks column {', '.join(missing)}; it has: {names}")
-    sectors = [name for name in SECTORS if name in frame.collect_schema().names()]
-    rows = frame.select(*REQUIRED, *sectors).collect()
-    rows = _typed(rows, sectors)
-    rows, quality = _checked(rows)
-    return _dense(rows, sectors, source, quality)
+    bars, report = examine(table, spec)
+    errors = [finding for finding in report if finding.severity == "error"]
+    if errors or bars is None:
+        raise SourceDataError("\n".join(map(sentence, errors)))
+    return bars
 
 
-def _open(table: pl.DataFrame | pl.LazyFrame | Path) -> tuple[pl.LazyFrame, dict[str, Any]]:
-    if isinstance(table, pl.LazyFrame):
-        return table, {"file": None, "size": None, "sha256": None}
-    if isinstance(table, pl.DataFrame):
-        return table.lazy(), {"file": None, "size": None, "sha256": None}
-    if not table.is_file():
-        raise SourceDataError(f"there is no file {table}")
-    readers: dict[str, Callable[[Path], pl.LazyFrame]] = {
-        ".parquet": pl.scan_parquet,
-        ".csv": pl.scan_csv,
-        ".arrow": pl.scan_ipc,
-    }
-    reader = readers.get(table.suffix.lower())
-    if reader is None:
-        known = ", ".join(readers)
-        raise SourceDataError(f"cannot read {table.name}: known file types are {known}")
-    try:
-        frame = reader(table)
-        frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceDataError(f"cannot read {table.name}: {error}") from error
-    with table.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return frame, {"file": table.name, "size": table.stat().st_size, "sha256": sha256}
+def examine(
+    table: Tabular, spec: SourceSpec | None = None
+) -> tuple[Bars | None, tuple[Finding, ...]]:
+    """What the checks find in a source, and its bars when there is no error.
+
+    Raises SourceDataError when the checks cannot even begin: no such file, no such column.
+    """
+    opened = open_table(table)
+    wanted = assign(spec or SourceSpec(), opened)
+    findings = Findings()
+    rows = _Rows(opened, wanted, findings)
+    report = findings.report()
+    if any(finding.severity == "error" for finding in report):
+        return None, report
+    bars = rows.bars()
+    check_market(bars, findings)
+    report = findings.report()
+    return replace(bars, report=report), report
 
 
-def _typed(rows: pl.DataFrame, sectors: list[str]) -> pl.DataFrame:
-    """The table with dates as Date, codes and sectors as text, numbers as float64."""
-    given = rows["date"]
-    if given.dtype == pl.String:
-        days = given.str.strip_chars().str.to_date("%Y-%m-%d", strict=False)
-    elif given.dtype == pl.Date or isinstance(given.dtype, pl.Datetime):
-        days = given.cast(pl.Date)
-    else:
-        raise SourceDataError(f"column date must hold dates or ISO text, not {given.dtype}")
-    _refuse(rows, days.is_null(), "date", "is not a date like 2020-01-31")
-    typed = [days.alias("date"), rows["code"].cast(pl.String)]
-    for name in (*PRICES, "volume"):
-        column = rows[name]
-        if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Null)):
-            raise SourceDataError(f"column {name} must hold numbers, not {column.dtype}")
-        numbers = column.cast(pl.Float64, strict=False).fill_nan(None)
-        if column.dtype == pl.String:
-            _refuse(rows, numbers.is_null() & column.is_not_null(), name, "is not a number")
-        typed.append(numbers)
-    typed += [rows[name].cast(pl.String).replace("", None) for name in sectors]
-    return pl.DataFrame(typed)
+class _Rows:
+    """The rows of a table under check, and where each lies in the market."""
 
+    def __init__(self, table: Table, wanted: Assignment, findings: Findings) -> None:
+        self._table, self._wanted, self._findings = table, wanted, findings
+        self._day = days(table.column(wanted.columns["date"]))
+        self._code = codes(table.column(wanted.columns["code"]))
+        self._count = len(self._day)
+        self._refuse("unreadable_date", self._day.is_null().to_numpy(), "date")
+        self._refuse("empty_code", self._code.is_null().to_numpy(), "")
+        self._values = {name: self._numbers(name) for name in NUMBERS if name in wanted.columns}
+        self._quality = {"rows_without_trade": 0, "high_below_low": 0}
+        self._kept = self._check_values()
+        if not self._kept.any():
+            findings.add("no_rows", 1, self._count)
+        self._place()
 
-def _checked(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    _refuse(rows, rows["code"].fill_null("") == "", "code", "is empty")
-    without_trade = rows["close"].is_null() & (rows["volume"].fill_null(0.0) == 0.0)
-    rows = rows.filter(~without_trade)
-    if rows.is_empty():
-        raise SourceDataError("the table has no rows with a closing price")
-    _refuse(rows, rows["close"].is_null(), "close", "is unknown although there was volume")
-    _refuse(rows, ~(rows["close"] > 0), "close", "must be above 0")
-    for name in ("open", "high", "low", "volume"):
-        _refuse(rows, rows[name] < 0, name, "must not be negative")
-    for name in (*PRICES, "volume"):
-        _refuse(rows, rows[name].is_infinite(), name, "is infinite")
-    doubled = rows.select("date", "code").is_duplicated()
-    _refuse(rows, doubled, "(date, code)", "appears more than once")
-    rows = rows.with_columns(
-        pl.when(pl.col(name) > 0).then(pl.col(name)).alias(name) for name in PRICES[:3]
-    )
-    inverted = rows["high"] < rows["low"]
-    rows = rows.with_columns(
-        pl.when(~inverted.fill_null(False)).then(pl.col(name)).alias(name)
-        for name in ("high", "low")
-    )
-    return rows, {
-        "rows_without_trade": int(without_trade.sum()),
-        "high_below_low": int(inverted.sum() or 0),
-    }
+    def _numbers(self, name: str) -> Float:
+        column = self._table.column(self._wanted.columns[name])
+        if column.dtype == pl.Boolean:
+            raise SourceDataError(f"column {column.name} must hold numbers, not {column.dtype}")
+        values, bad = numbers(column)
+        self._refuse("not_a_number", bad, name)
+        return values
 
+    def _check_values(self) -> Bool:
+        """Report what is wrong with prices and volume; true = the row is a day with trade."""
+        values = self._values
+        kept = np.ones(self._count, dtype=np.bool_)
+        for name, value in values.items():
+            self._refuse("infinite", np.isinf(value), name)
+            if name != "close":
+                self._refuse("negative", value < 0, name)
+        if "close" in values:
+            close = values["close"]
+            idle = np.isnan(close)
+            if "volume" in values:
+                traded = ~np.isnan(values["volume"]) & (values["volume"] != 0)
+                self._refuse("unknown_close", idle & traded, "")
+            self._refuse("not_positive_close", close <= 0, "close")
+            self._refuse("no_trade", idle, "")
+            self._quality["rows_without_trade"] = int(idle.sum())
+            kept = ~idle
+        for name in PRICES[:3]:
+            if name in values:
+                zero = values[name] == 0
+                self._refuse("zero_price", zero, name)
+                values[name] = np.where(zero, np.nan, values[name])
+        if "high" in values and "low" in values:
+            inverted = values["high"] < values["low"]
+            self._refuse("high_below_low", inverted, "high")
+            self._quality["high_below_low"] = int(inverted.sum())
+            for name in ("high", "low"):
+                values[name] = np.where(inverted, np.nan, values[name])
+        return kept
 
-def _refuse(rows: pl.DataFrame, bad: pl.Series, column: str, what: str) -> None:
-    """Raise when any row is bad, naming the column and the first such rows."""
-    bad = bad.fill_null(False)
-    count = int(bad.sum())
-    if not count:
-        return
-    shown = [name for name in ("date", "code", column) if name in rows.columns]
-    examples = rows.filter(bad).select(*dict.fromkeys(shown)).head(EXAMPLES).rows()
-    listed = "; ".join(" ".join(str(value) for value in row) for row in examples)
-    plural = "rows" if count > 1 else "row"
-    raise SourceDataError(f"column {column} {what} in {count} {plural}, such as: {listed}")
+    def _place(self) -> None:
+        """Find each row's day and stock; rows that cannot be placed are out."""
+        known = (self._day.is_not_null() & self._code.is_not_null()).to_numpy() & self._kept
+        self._row = np.flatnonzero(known)
+        day, code = self._day.filter(known), self._code.filter(known)
+        self._calendar, self._codes = day.unique().sort(), code.unique().sort()
+        day_R = self._calendar.search_sorted(day).to_numpy().astype(np.int64)
+        stock_R = code.cast(pl.Enum(self._codes)).to_physical().to_numpy().astype(np.int64)
+        self._cell = day_R * len(self._codes) + stock_R
+        times = np.bincount(self._cell, minlength=len(self._calendar) * len(self._codes))
+        doubled = np.zeros(self._count, dtype=np.bool_)
+        doubled[self._row] = times[self._cell] > 1
+        self._refuse("duplicate", doubled, "")
+        by_stock = stock_R * len(self._calendar) + day_R
+        falls = [np.diff(place) < 0 for place in (self._cell, by_stock)]
+        fewest = min(falls, key=lambda fall: int(fall.sum()))
+        self._refuse("unsorted", self._at_rows(np.r_[False, fewest] if len(known) else fewest), "")
 
+    def _at_rows(self, bad_placed: Bool) -> Bool:
+        bad = np.zeros(self._count, dtype=np.bool_)
+        bad[self._row[bad_placed[: len(self._row)]]] = True
+        return bad
 
-def _dense(
-    rows: pl.DataFrame, sectors: list[str], source: dict[str, Any], quality: dict[str, int]
-) -> Bars:
-    calendar = rows["date"].unique().sort()
-    codes = rows["code"].unique().sort()
-    day_R = calendar.search_sorted(rows["date"]).to_numpy()
-    stock_R = rows["code"].cast(pl.Enum(codes)).to_physical().to_numpy().astype(np.int64)
+    def _refuse(self, check: str, bad: Bool, column: str) -> None:
+        """Report the rows that are bad."""
+        places = np.flatnonzero(bad)
+        shown = []
+        for place in places[:EXAMPLES].tolist():
+            given = []
+            if column:
+                raw = self._table.column(self._wanted.columns[column])[place]
+                given = [self._wanted.columns[column], str(raw)]
+            shown.append(" ".join([str(self._day[place]), str(self._code[place]), *given]))
+        self._findings.add(check, len(places), self._count, shown)
 
-    def matrix(name: str) -> Float:
-        values_TN = np.full((len(calendar), len(codes)), np.nan)
-        values_TN[day_R, stock_R] = rows[name].to_numpy()
-        return values_TN
+    def bars(self) -> Bars:
+        """The market. Only after no error was found."""
+        unknown_TN = np.full((len(self._calendar), len(self._codes)), np.nan)
 
-    fine = _first_of(sectors, ("sector33", "sector", "sector17"))
-    coarse = _first_of(sectors, ("sector17", "sector", "sector33"))
-    sector_words, sector_N = _first_seen(rows, fine, codes)
-    coarse_words, coarse_N = _first_seen(rows, coarse, codes)
-    return Bars(
-        calendar=tuple(calendar.to_list()),
-        codes=tuple(codes.to_list()),
-        open_TN=matrix("open"),
-        high_TN=matrix("high"),
-        low_TN=matrix("low"),
-        close_TN=matrix("close"),
-        volume_TN=matrix("volume"),
-        sectors=sector_words,
-        sector_N=sector_N,
-        sectors_coarse=coarse_words,
-        sector_coarse_N=coarse_N,
-        source=source,
-        quality=quality,
-    )
+        def number(name: str) -> Float:
+            return self._dense(self._values[name]) if name in self._values else unknown_TN
 
+        fine = self._sectors(("sector33", "sector", "sector17"))
+        coarse = self._sectors(("sector17", "sector", "sector33"))
+        rows_TN = None
+        if "close" not in self._values:
+            rows_TN = ~np.isnan(self._dense(np.zeros(self._count)))
+        return Bars(
+            calendar=tuple(self._calendar.to_list()),
+            codes=tuple(self._codes.to_list()),
+            open_TN=number("open"),
+            high_TN=number("high"),
+            low_TN=number("low"),
+            close_TN=number("close"),
+            volume_TN=number("volume"),
+            sectors=fine[0],
+            sector_N=fine[1],
+            sectors_coarse=coarse[0],
+            sector_coarse_N=coarse[1],
+            source=self._table.about,
+            quality=self._quality,
+            rows_TN=rows_TN,
+            ready_features=tuple(
+                ReadyColumn(
+                    ready.name,
+                    ready.role,
+                    ready.formula,
+                    ready.lookback_days,
+                    ready.normalise,
+                    partial(self._ready, ready.column),
+                )
+                for ready in self._wanted.features
+            ),
+            ready_targets={
+                horizon: ReadyColumn(
+                    column,
+                    "stock",
+                    f"column {column} of the source",
+                    1,
+                    False,
+                    partial(self._ready, column),
+                )
+                for horizon, column in self._wanted.targets.items()
+            },
+        )
 
-def _first_of(given: list[str], wanted: tuple[str, ...]) -> str | None:
-    return next((name for name in wanted if name in given), None)
+    def _ready(self, column: str) -> Float:
+        """A ready-made column as values_TN; infinite = unknown.
 
+        Raises SourceDataError for a value that is not a number.
+        """
+        values, bad = numbers(self._table.column(column))
+        if bad.any():
+            given = self._table.column(column).filter(pl.Series(bad)).head(EXAMPLES).to_list()
+            raise SourceDataError(
+                f"column {column} holds text that is not a number: {', '.join(map(repr, given))}"
+            )
+        return self._dense(np.where(np.isinf(values), np.nan, values))
 
-def _first_seen(
-    rows: pl.DataFrame, column: str | None, codes: pl.Series
-) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """The distinct words of a column, and the position of each stock's first one; -1 = none."""
-    sector_N = np.full(len(codes), -1, dtype=np.int32)
-    if column is None:
-        return (), sector_N
-    first = (
-        rows.lazy()
-        .filter(pl.col(column).is_not_null())
-        .group_by("code")
-        .agg(pl.col(column).sort_by("date").first())
-        .sort("code")
-        .collect()
-    )
-    words = first[column].unique().sort()
-    sector_N[codes.search_sorted(first["code"]).to_numpy()] = words.search_sorted(
-        first[column]
-    ).to_numpy()
-    return tuple(words.to_list()), sector_N
+    def _dense(self, values: Float) -> Float:
+        values_TN = np.full(len(self._calendar) * len(self._codes), np.nan)
+        values_TN[self._cell] = values[self._row]
+        return values_TN.reshape(len(self._calendar), len(self._codes))
+
+    def _sectors(self, preferred: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+        """The sectors there are, and the position of each stock's first one; -1 = unknown."""
+        sector_N = np.full(len(self._codes), -1, dtype=np.int32)
+        name = next((name for name in preferred if name in self._wanted.columns), None)
+        if name is None:
+            return (), sector_N
+        word = words(self._table.column(self._wanted.columns[name])).gather(self._row)
+        first = (
+            pl.DataFrame({"cell": self._cell, "word": word})
+            .drop_nulls()
+            .with_columns(stock=pl.col("cell") % len(self._codes))
+            .group_by("stock")
+            .agg(pl.col("word").sort_by("cell").first(), pl.col("word").n_unique().alias("seen"))
+        )
+        kinds = first["word"].unique().sort()
+        sector_N[first["stock"].to_numpy()] = kinds.search_sorted(first["word"]).to_numpy()
+        if preferred[0] == "sector33":  # the finer level, once
+            self._findings.add("sector_change", int((first["seen"] > 1).sum()), len(self._codes))
+            unknown = np.flatnonzero(sector_N < 0)
+            shown = [self._codes[stock] for stock in unknown[:EXAMPLES].tolist()]
+            self._findings.add("unknown_sector", len(unknown), len(self._codes), shown)
+        return tuple(kinds.to_list()), sector_N

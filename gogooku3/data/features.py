@@ -31,6 +31,8 @@ class FeatureSpec:
     compute: Callable[[Quantities], Float]
     role: Literal["stock", "market"] = "stock"
     needs_sector: bool = False
+    family: str = "price"
+    """What kind of feature it is."""
 
 
 def _past_return(days: int) -> FeatureSpec:

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from gogooku3.config import DataConfig, Problem
+from gogooku3.data.report import Finding
 from gogooku3.data.splits import split_days
 from gogooku3.errors import (
     DatasetCorruptError,
@@ -26,7 +27,7 @@ from gogooku3.errors import (
     SplitError,
 )
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 HEADER_KEY = b"gogooku3"
 CHECKSUM_KEY = b"gogooku3.sha256"
 SUFFIX = ".arrow"
@@ -43,7 +44,9 @@ class FeatureInfo:
     lookback_days: int
     """Trading days up to and including t that the value may read."""
     missing_share: float
-    """Share of the universe's rows without a value (stored as 0)."""
+    """Share of the universe's rows without a value (stored as 0; market features as NaN)."""
+    family: str
+    """What kind of feature it is, such as `volatility`; `ready` = it came with the source."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,14 @@ class DatasetHeader:
     horizons: tuple[int, ...]
     """Forward horizons of the targets in trading days."""
     fingerprint: str
-    """SHA-256 over every column's bytes and the calendar."""
+    """SHA-256 over the calendar and the columns' fingerprints."""
+    fingerprints: Mapping[str, str]
+    """SHA-256 of each column; of features and targets, of each one (`features.return_1`)."""
     size_bytes: int
     layout_version: int
     normalisation: str
+    storage: str
+    """float32 or float16: how the features are stored."""
     universe: Mapping[str, Any]
     """top, min_days, window, first_day, mean_size, members."""
     planted: Mapping[str, Any] | None
@@ -73,6 +80,8 @@ class DatasetHeader:
     """file (name only), size, sha256."""
     quality: Mapping[str, int]
     """Counts of what was odd in the source, by kind."""
+    report: tuple[Finding, ...]
+    """What the checks of the source found, the most severe first."""
     created_at: str
     code_version: str
 
@@ -131,13 +140,16 @@ def parse_header(path: Path, metadata: Mapping[bytes, bytes]) -> DatasetHeader:
         features=tuple(FeatureInfo(**feature) for feature in given["features"]),
         horizons=tuple(given["horizons"]),
         fingerprint=given["fingerprint"],
+        fingerprints=given["fingerprints"],
         size_bytes=path.stat().st_size,
         layout_version=version,
         normalisation=given["normalisation"],
+        storage=given["storage"],
         universe=given["universe"],
         planted=given["planted"],
         source=given["source"],
         quality=given["quality"],
+        report=tuple(map(Finding.from_json, given["report"])),
         created_at=given["created_at"],
         code_version=given["code_version"],
     )

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gogooku3.data import fingerprints
 from gogooku3.data.header import DatasetHeader, read_header
 from gogooku3.data.reader import read_batch
-from gogooku3.data.writer import fingerprint
-from gogooku3.errors import DatasetCorruptError
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 SAMPLE_ROWS = 200_000
@@ -26,16 +25,14 @@ def describe(dataset: DatasetHeader | Path, *, verify: bool = False) -> dict[str
 
     Args:
         dataset: a header or the cache's file.
-        verify: also read every byte and compare with the fingerprint; raises DatasetCorruptError
-            when they differ. The result says under `verified` whether that was done.
+        verify: also read every byte and compare with the fingerprints; raises DatasetCorruptError
+            naming the columns that differ. The result says under `verified` whether that was done.
     """
     header = dataset if isinstance(dataset, DatasetHeader) else read_header(dataset)
     with pa.memory_map(str(header.path)) as mapped:
         _, batch = read_batch(header.path, mapped.read_buffer())
-    if verify and fingerprint(batch, header.calendar) != header.fingerprint:
-        raise DatasetCorruptError(
-            f"the rows of {header.path} do not match its fingerprint; build it again"
-        )
+    if verify:
+        fingerprints.verify(header, batch)
     universe_R = batch.column("universe").to_numpy(zero_copy_only=False)
     row_U = np.flatnonzero(universe_R)
     sizes = np.unique_counts(batch.column("date").view(pa.int32()).to_numpy()[row_U]).counts

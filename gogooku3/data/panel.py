@@ -1,4 +1,4 @@
-"""A cache as torch sees it: memory-mapped, zero-copy, with a dense index of its rows.
+"""A cache as torch sees it: memory-mapped, zero-copy, its rows found by day and stock.
 
 Shapes: R rows, T market days, N stocks, F features, K horizons.
 """
@@ -9,6 +9,7 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from gogooku3.data import fingerprints
 from gogooku3.data.header import DatasetHeader, nearest, parse_header, read_header
+from gogooku3.data.index import RowIndex, first_rows
 from gogooku3.data.reader import ERRORS, read_batch
-from gogooku3.data.writer import EPOCH, fingerprint
 from gogooku3.errors import DatasetCorruptError, DatasetMismatchError
 
 
@@ -30,24 +32,43 @@ class Panel:
 
     header: DatasetHeader
     features_RF: Tensor
-    """float32, a view of the file: writing to it changes this process's copy only."""
+    """float32 or float16, a view of the file: writing to it changes this process's copy only."""
     targets_RK: Tensor
     """float32: raw forward returns; NaN = unknown."""
     return_R: Tensor
     """float32: trailing 1-day returns; NaN = unknown."""
+    residual_R: Tensor
+    """float32: 1-day returns less the market's times beta; NaN = unknown."""
+    beta_R: Tensor
+    """float32: slope of the 1-day returns on the market's, of 60 days; NaN = unknown."""
     liquidity_R: Tensor
     """float32: mean traded value of the last 20 market days."""
-    row_of_TN: Tensor
-    """int32: row of the stock's day; -1 = absent."""
-    universe_TN: Tensor
-    """bool: members of each day, all of which have a row."""
+    index: RowIndex
     codes: tuple[str, ...]
     calendar: tuple[date, ...]
-    sector_N: Tensor
-    """int64: 0 = unknown."""
-    sector_coarse_N: Tensor
     sectors: int
     """Number of sector ids, 0 included."""
+
+    @property
+    def row_of_TN(self) -> Tensor:
+        """int32: row of the stock's day; -1 = absent. Raises DatasetCorruptError, as do the next
+        three: they are made on first use, and only then are all rows looked at."""
+        return self.index.row_of_TN
+
+    @property
+    def universe_TN(self) -> Tensor:
+        """bool: members of each day, all of which have a row."""
+        return self.index.universe_TN
+
+    @property
+    def sector_N(self) -> Tensor:
+        """int64: 0 = unknown."""
+        return self.index.sector_N
+
+    @property
+    def sector_coarse_N(self) -> Tensor:
+        """int64: 0 = unknown."""
+        return self.index.sector_coarse_N
 
     @classmethod
     def open(cls, path: Path, verify: bool = False) -> Panel:
@@ -55,12 +76,12 @@ class Panel:
 
         Args:
             path: the file.
-            verify: read every byte and compare with the fingerprint (about 1 s per GB).
+            verify: read every byte and compare with the fingerprints (about 1 s per GB).
 
         Raises:
             DatasetNotFoundError, DatasetCorruptError, DatasetVersionError: as `read_header`;
             DatasetCorruptError also when the columns do not fit the header or, with `verify`, the
-            fingerprint.
+            fingerprints.
         """
         read_header(path)
         with path.open("rb") as file:
@@ -75,11 +96,8 @@ class Panel:
             raise DatasetCorruptError(
                 f"{path} cannot be mapped ({error}): it is damaged; build it again"
             ) from error
-        if verify and fingerprint(batch, header.calendar) != header.fingerprint:
-            raise DatasetCorruptError(
-                f"the rows of {path} do not match its fingerprint: the file was changed or "
-                "damaged after it was built; build it again"
-            )
+        if verify:
+            fingerprints.verify(header, batch)
         return panel
 
     def columns_of(self, names: Sequence[str] | None) -> list[int]:
@@ -128,34 +146,34 @@ class Panel:
     @classmethod
     def _of(cls, header: DatasetHeader, batch: pa.RecordBatch, mapped: mmap.mmap) -> Panel:
         columns = _Columns(batch, mapped)
-        rows, days, stocks = header.rows, len(header.calendar), header.stocks
+        rows, stocks = header.rows, header.stocks
         codes = tuple(batch.column("code").dictionary.to_pylist())
         if batch.num_rows != rows or len(codes) != stocks:
             raise ValueError(f"{batch.num_rows} rows and {len(codes)} codes do not fit the header")
-        day_R = _positions(columns.values("date", np.int32), header.calendar)
-        stock_R = columns.values("code", np.int32)
-        if rows == 0 or stock_R.min() < 0 or stock_R.max() >= stocks:
-            raise ValueError("a row names a code that does not exist")
-        order_R = day_R.astype(np.int64) * stocks + stock_R
-        if (np.diff(order_R) <= 0).any():
-            raise ValueError("rows are not sorted by (date, code)")
-        row_of_TN = np.full((days, stocks), -1, dtype=np.int32)
-        row_of_TN[day_R, stock_R] = np.arange(rows, dtype=np.int32)
-        universe_TN = np.zeros((days, stocks), dtype=bool)
-        universe_TN[day_R, stock_R] = batch.column("universe").to_numpy(zero_copy_only=False)
+        sectors = [len(batch.column(name).dictionary) for name in ("sector", "sector_coarse")]
+        index = RowIndex(
+            header.path,
+            first_rows(columns.values("date", np.int32), header.calendar),
+            columns.values("code", np.int32),
+            stocks,
+            partial(batch.column("universe").to_numpy, zero_copy_only=False),
+            (
+                (columns.values("sector", np.int32), sectors[0]),
+                (columns.values("sector_coarse", np.int32), sectors[1]),
+            ),
+        )
         return cls(
             header=header,
-            features_RF=columns.lists("features", len(header.features)),
-            targets_RK=columns.lists("targets", len(header.horizons)),
+            features_RF=columns.lists("features", np.dtype(header.storage), len(header.features)),
+            targets_RK=columns.lists("targets", np.float32, len(header.horizons)),
             return_R=torch.from_numpy(columns.values("return_1d", np.float32)),
+            residual_R=torch.from_numpy(columns.values("residual_1d", np.float32)),
+            beta_R=torch.from_numpy(columns.values("beta", np.float32)),
             liquidity_R=torch.from_numpy(columns.values("liquidity", np.float32)),
-            row_of_TN=torch.from_numpy(row_of_TN),
-            universe_TN=torch.from_numpy(universe_TN),
+            index=index,
             codes=codes,
             calendar=header.calendar,
-            sector_N=columns.per_stock("sector", stock_R, stocks),
-            sector_coarse_N=columns.per_stock("sector_coarse", stock_R, stocks),
-            sectors=len(batch.column("sector").dictionary),
+            sectors=sectors[0],
         )
 
 
@@ -182,26 +200,7 @@ class _Columns:
         offset = column.buffers()[1].address - self.base
         return np.frombuffer(self.mapped, dtype=dtype, count=count, offset=offset)
 
-    def lists(self, name: str, width: int) -> Tensor:
-        """A column of fixed-size float32 lists as a matrix [R, width]."""
-        flat = self.values(name, np.float32, per_row=width)
+    def lists(self, name: str, dtype: DTypeLike, width: int) -> Tensor:
+        """A column of fixed-size lists as a matrix [R, width]."""
+        flat = self.values(name, dtype, per_row=width)
         return torch.from_numpy(flat.reshape(self.batch.num_rows, width))
-
-    def per_stock(self, name: str, stock_R: NDArray[np.int32], stocks: int) -> Tensor:
-        """A dictionary column that is constant per stock, as int64 [N]."""
-        index_N = np.zeros(stocks, dtype=np.int64)
-        index_N[stock_R] = self.values(name, np.int32)
-        if index_N.min() < 0 or index_N.max() >= len(self.batch.column(name).dictionary):
-            raise ValueError(f"column {name} names a sector that does not exist")
-        return torch.from_numpy(index_N)
-
-
-def _positions(date_R: NDArray[np.int32], calendar: Sequence[date]) -> NDArray[np.int64]:
-    """Place of each row's date in the calendar."""
-    days_T = np.asarray([(day - EPOCH).days for day in calendar], dtype=np.int32)
-    if len(days_T) == 0 or (np.diff(days_T) <= 0).any():
-        raise ValueError("the calendar is not increasing")
-    day_R = np.searchsorted(days_T, date_R)
-    if (days_T[np.minimum(day_R, len(days_T) - 1)] != date_R).any():
-        raise ValueError("a row has a date that is not in the calendar")
-    return day_R

@@ -1,11 +1,13 @@
 """Writes a cache: one uncompressed Arrow record batch, on disk completely or not at all.
 
-Shapes: R rows, F features, K horizons.
+The features may be larger than memory: they come from a file of columns and are put into rows while
+they are written.
+
+Shapes: R rows, F features, K horizons, B rows of a block.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -13,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gogooku3.data import fingerprints
+from gogooku3.data.columns import ColumnFile
 from gogooku3.data.header import CHECKSUM_KEY, HEADER_KEY, LAYOUT_VERSION, checksum
 
 EPOCH = date(1970, 1, 1)
@@ -32,9 +36,12 @@ class Rows:
     """Position in the calendar."""
     stock_R: NDArray[np.int32]
     """Position in `codes`."""
-    features_RF: NDArray[np.float32]
+    features: ColumnFile
+    """features_RF, one column for each feature."""
     targets_RK: NDArray[np.float32]
     return_R: NDArray[np.float32]
+    residual_R: NDArray[np.float32]
+    beta_R: NDArray[np.float32]
     liquidity_R: NDArray[np.float32]
     universe_R: NDArray[np.bool_]
     codes: tuple[str, ...]
@@ -57,7 +64,15 @@ def write_cache(
         calendar: all market days.
         header: the header's fields but those known only here (fingerprint and the like).
     """
-    batch = _record_batch(rows, calendar)
+    placeholder = rows.features.placeholder()
+    batch = _record_batch(rows, calendar, placeholder)
+    members = {
+        "features": [feature["name"] for feature in header["features"]],
+        "targets": header["horizons"],
+    }
+    names = [f"features.{name}" for name in members["features"]]
+    known = dict(zip(names, rows.features.fingerprints, strict=True))
+    columns = fingerprints.of_columns(batch, members, known)
     text = json.dumps(
         {
             "layout_version": LAYOUT_VERSION,
@@ -65,7 +80,9 @@ def write_cache(
             "calendar": [day.isoformat() for day in calendar],
             "rows": len(rows.day_R),
             "stocks": len(rows.codes),
-            "fingerprint": fingerprint(batch, calendar),
+            "storage": rows.features.dtype.name,
+            "fingerprints": columns,
+            "fingerprint": fingerprints.overall(calendar, columns),
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         },
         allow_nan=False,
@@ -77,7 +94,8 @@ def write_cache(
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            with pa.ipc.new_file(file, schema) as writer:
+            sink = _Sink(file, placeholder, rows.features)
+            with pa.ipc.new_file(sink, schema) as writer:
                 writer.write_batch(batch)
             file.flush()
             os.fsync(file.fileno())
@@ -89,30 +107,47 @@ def write_cache(
     _sync_folder(path.parent)
 
 
-def fingerprint(batch: pa.RecordBatch, calendar: Sequence[date]) -> str:
-    """SHA-256 over the calendar and every column: its name, its type and its values' bytes.
+class _Sink:
+    """A file that writes the features' rows where Arrow hands it their placeholder."""
 
-    The columns have no nulls, so the value buffers say everything; dictionaries are part of it.
-    """
-    digest = hashlib.sha256(",".join(day.isoformat() for day in calendar).encode())
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        digest.update(f"{name}:{column.type}:{len(column)}".encode())
-        if isinstance(column, pa.DictionaryArray):
-            digest.update("\n".join(column.dictionary.to_pylist()).encode())
-            column = column.indices
-        while isinstance(column, pa.FixedSizeListArray):
-            column = column.flatten()
-        for buffer in column.buffers()[1:]:
-            digest.update(memoryview(buffer)[: _value_bytes(column)])
-    return digest.hexdigest()
+    closed = False
+
+    def __init__(self, file: BinaryIO, placeholder: pa.Buffer, features: ColumnFile) -> None:
+        self._file, self._placeholder, self._features = file, placeholder, features
+
+    def write(self, content: pa.Buffer | bytes) -> int:
+        """Take Arrow's next bytes."""
+        if not self._is_placeholder(content):
+            return self._file.write(content)
+        for block_BF in self._features.blocks():
+            self._file.write(block_BF.data)
+        return int(self._placeholder.size)
+
+    def _is_placeholder(self, content: pa.Buffer | bytes) -> bool:
+        if not isinstance(content, pa.Buffer) or not content.size:
+            return False
+        return bool(content.address == self._placeholder.address)
+
+    def tell(self) -> int:
+        """Bytes so far."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """The file belongs to who opened it."""
+
+    def writable(self) -> bool:
+        """Arrow asks."""
+        return True
+
+    def readable(self) -> bool:
+        """Arrow asks."""
+        return False
 
 
-def _value_bytes(column: pa.Array) -> int:
-    """Bytes of the values without the padding at the buffer's end."""
-    return int(len(column) * column.type.bit_width + 7) // 8
-
-
-def _record_batch(rows: Rows, calendar: Sequence[date]) -> pa.RecordBatch:
+def _record_batch(rows: Rows, calendar: Sequence[date], placeholder: pa.Buffer) -> pa.RecordBatch:
     days_T = np.asarray([(day - EPOCH).days for day in calendar], dtype=np.int32)
     sector_R = rows.sector_N[rows.stock_R]
     coarse_R = rows.sector_coarse_N[rows.stock_R]
@@ -120,9 +155,11 @@ def _record_batch(rows: Rows, calendar: Sequence[date]) -> pa.RecordBatch:
         {
             "date": pa.array(days_T[rows.day_R]).view(pa.date32()),
             "code": _dictionary(rows.stock_R, rows.codes),
-            "features": _fixed_lists(rows.features_RF),
+            "features": _stood_for(rows.features, placeholder),
             "targets": _fixed_lists(rows.targets_RK),
             "return_1d": pa.array(rows.return_R),
+            "residual_1d": pa.array(rows.residual_R),
+            "beta": pa.array(rows.beta_R),
             "liquidity": pa.array(rows.liquidity_R),
             "universe": pa.array(rows.universe_R),
             # 0 is the unknown sector, so the column needs no nulls.
@@ -136,6 +173,13 @@ def _dictionary(index_R: NDArray[np.int32], words: Sequence[str]) -> pa.Dictiona
     return pa.DictionaryArray.from_arrays(
         pa.array(index_R.astype(np.int32, copy=False)), pa.array(words, pa.string())
     )
+
+
+def _stood_for(features: ColumnFile, placeholder: pa.Buffer) -> pa.FixedSizeListArray:
+    """The features' column, its values not there yet."""
+    kind, count = pa.from_numpy_dtype(features.dtype), features.rows * features.count
+    flat = pa.Array.from_buffers(kind, count, [None, placeholder], null_count=0)
+    return pa.FixedSizeListArray.from_arrays(flat, features.count)
 
 
 def _fixed_lists(values_RF: NDArray[np.float32]) -> pa.FixedSizeListArray:

@@ -66,6 +66,12 @@ def test_the_same_table_gives_the_same_fingerprint_and_another_does_not(
     changed = market.table.with_columns(close=one_price.otherwise(pl.col("close")))
     other = build(changed, name="other", out=tmp_path / "other.arrow", top=30)
     assert other.fingerprint != header.fingerprint
+    moved = {
+        name for name, digest in other.fingerprints.items() if header.fingerprints[name] != digest
+    }
+    assert {"features.return_1", "return_1d", "targets.5"} <= moved
+    # What no close enters is as it was.
+    assert not moved & {"features.volume_ratio_1_20", "date", "code", "sector"}
 
 
 def test_the_source_file_is_named_without_its_folder(
@@ -121,7 +127,8 @@ def test_a_changed_value_is_found_only_by_verifying(header: DatasetHeader, tmp_p
     changed = tmp_path / "changed.arrow"
     changed.write_bytes(content.replace(value, value[:-1] + bytes([value[-1] ^ 1])))
     Panel.open(changed)
-    with pytest.raises(DatasetCorruptError, match="fingerprint"):
+    last = header.feature_names[-1]
+    with pytest.raises(DatasetCorruptError, match=rf"fingerprints \(column features\.{last}\)"):
         Panel.open(changed, verify=True)
     Panel.open(header.path, verify=True)
 
@@ -140,7 +147,7 @@ def rewritten(header: DatasetHeader, path: Path, **changes: object) -> Path:
 def test_another_layout_is_refused_by_its_number(header: DatasetHeader, tmp_path: Path) -> None:
     newer = rewritten(header, tmp_path / "newer.arrow", layout_version=99)
     for reader in (read_header, Panel.open):
-        with pytest.raises(DatasetVersionError, match=r"layout version 99.*reads 1"):
+        with pytest.raises(DatasetVersionError, match=r"layout version 99.*reads 2"):
             reader(newer)
 
 

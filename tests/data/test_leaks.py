@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-import gogooku3.data.build as build_module
+import gogooku3.data.candidates as candidates_module
 from gogooku3.data.features import FeatureSpec
 from gogooku3.data.synth import SyntheticMarket
 
@@ -102,7 +102,7 @@ def test_the_leak_test_sees_a_leak(
     leak = FeatureSpec(
         "tomorrow", "close[+1] / close - 1", 1, lambda q: np.roll(q.close_TN, -1, 0) / q.close_TN
     )
-    monkeypatch.setattr(build_module, "FEATURES", (*build_module.FEATURES, leak))
+    monkeypatch.setattr(candidates_module, "FEATURES", (*candidates_module.FEATURES, leak))
     until = market.table["date"].unique().sort()[110]
     here, there = shared(
         known(built(market.table), until),

@@ -77,6 +77,8 @@ def test_drawn_stocks_keep_their_neutral_targets(panel: Panel, data_config: Conf
 
 
 def test_neutral_without_its_data_is_an_error(panel: Panel, data_config: Config) -> None:
-    blind = replace(panel, sector_N=torch.zeros_like(panel.sector_N))
+    nowhere_R = np.zeros(panel.header.rows, dtype=np.int32)
+    index = replace(panel.index, sectors=((nowhere_R, 1), (nowhere_R, 1)))
+    blind = replace(panel, index=index)
     with pytest.raises(DatasetMismatchError, match=r"data\.neutral = sector"):
         BatchMaker(blind, data_config(neutral="sector"))

@@ -6,6 +6,7 @@ Shapes: T days, N stocks, R rows, F features, K horizons.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from gogooku3.config import TrainConfig
+from gogooku3.data.columns import ColumnFile
 from gogooku3.data.writer import Rows, write_cache
 
 FEATURES = ("signal", "noise_a", "noise_b", "slow", "noise_c")
@@ -21,7 +23,20 @@ HORIZONS = (1, 5)
 DAYS, STOCKS = 90, 32
 
 
-def tiny_rows(seed: int = 0) -> Rows:
+@dataclass
+class TinyRows:
+    """What a test may change before it is written."""
+
+    features_RF: np.ndarray
+    targets_RK: np.ndarray
+    return_R: np.ndarray
+    day_R: np.ndarray
+    stock_R: np.ndarray
+    universe_R: np.ndarray
+    sectors: tuple[str, ...] = ("a", "b", "c", "d")
+
+
+def tiny_rows(seed: int = 0) -> TinyRows:
     """A market in which `signal` tells part of the next days' returns; some rows are missing."""
     rng = np.random.default_rng(seed)
     features_TNF = rng.normal(size=(DAYS, STOCKS, len(FEATURES))).astype(np.float32)
@@ -36,24 +51,17 @@ def tiny_rows(seed: int = 0) -> Rows:
     universe_TN = present_TN.copy()
     universe_TN[:, -2:] = False
     day_R, stock_R = (at.astype(np.int32) for at in np.nonzero(present_TN))
-    sector_N = (np.arange(STOCKS) % 4).astype(np.int32)
-    return Rows(
-        day_R=day_R,
-        stock_R=stock_R,
+    return TinyRows(
         features_RF=features_TNF[day_R, stock_R],
         targets_RK=targets_TNK[day_R, stock_R],
         return_R=returns_TN[day_R, stock_R].astype(np.float32),
-        liquidity_R=(1e6 * (1 + stock_R)).astype(np.float32),
+        day_R=day_R,
+        stock_R=stock_R,
         universe_R=universe_TN[day_R, stock_R],
-        codes=tuple(f"S{number:03d}" for number in range(STOCKS)),
-        sector_N=sector_N,
-        sectors=("a", "b", "c", "d"),
-        sector_coarse_N=(sector_N // 2).astype(np.int32),
-        sectors_coarse=("ab", "cd"),
     )
 
 
-def write_tiny(path: Path, rows: Rows) -> Path:
+def write_tiny(path: Path, rows: TinyRows) -> Path:
     """Write a tiny market as a cache."""
     header: dict[str, Any] = {
         "name": path.stem,
@@ -65,6 +73,7 @@ def write_tiny(path: Path, rows: Rows) -> Path:
                 "formula": name,
                 "lookback_days": 1,
                 "missing_share": 0.0,
+                "family": "price",
             }
             for name in FEATURES
         ],
@@ -73,9 +82,30 @@ def write_tiny(path: Path, rows: Rows) -> Path:
         "universe": {"top": None, "min_days": 1, "window": 1, "first_day": 0},
         "planted": None,
         "quality": {},
+        "report": [],
         "code_version": "0",
     }
-    write_cache(path, rows, CALENDAR, header)
+    sector_N = (np.arange(STOCKS) % 4).astype(np.int32)
+    with ColumnFile(len(rows.day_R), "float32", path.parent) as features:
+        for place in range(len(FEATURES)):
+            features.append(rows.features_RF[:, place])
+        columns = Rows(
+            day_R=rows.day_R,
+            stock_R=rows.stock_R,
+            features=features,
+            targets_RK=rows.targets_RK,
+            return_R=rows.return_R,
+            residual_R=0.8 * rows.return_R,
+            beta_R=(0.5 + rows.stock_R / STOCKS).astype(np.float32),
+            liquidity_R=(1e6 * (1 + rows.stock_R)).astype(np.float32),
+            universe_R=rows.universe_R,
+            codes=tuple(f"S{number:03d}" for number in range(STOCKS)),
+            sector_N=sector_N,
+            sectors=rows.sectors,
+            sector_coarse_N=(sector_N // 2).astype(np.int32),
+            sectors_coarse=("ab", "cd"),
+        )
+        write_cache(path, columns, CALENDAR, header)
     return path
 
 
@@ -89,13 +119,13 @@ def calendar() -> list[date]:
 
 
 @pytest.fixture(scope="session")
-def make_cache() -> Callable[[Path, Rows], Path]:
+def make_cache() -> Callable[[Path, TinyRows], Path]:
     """Writes a changed tiny market."""
     return write_tiny
 
 
 @pytest.fixture(scope="session")
-def make_rows() -> Callable[..., Rows]:
+def make_rows() -> Callable[..., TinyRows]:
     """The tiny market's rows, to change."""
     return tiny_rows
 

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ import torch
 import gogooku3
 from gogooku3.config import TrainConfig
 from gogooku3.data.header import read_header
-from gogooku3.data.writer import Rows
 from gogooku3.errors import CheckpointError, ConfigError, DatasetMismatchError
 from gogooku3.training.checkpoint import read_checkpoint
 from gogooku3.training.manifest import FORMAT_VERSION
@@ -94,8 +94,8 @@ def test_a_score_reads_the_day_and_nothing_after_it(
     tmp_path: Path,
     tiny: Path,
     checkpoint: Path,
-    make_rows: Callable[..., Rows],
-    make_cache: Callable[[Path, Rows], Path],
+    make_rows: Callable[..., Any],
+    make_cache: Callable[[Path, Any], Path],
 ) -> None:
     model = gogooku3.load_model(checkpoint)
     day = 70
@@ -124,8 +124,8 @@ def test_a_dataset_that_does_not_fit_is_refused(
     tiny: Path,
     checkpoint: Path,
     calendar: list[date],
-    make_rows: Callable[..., Rows],
-    make_cache: Callable[[Path, Rows], Path],
+    make_rows: Callable[..., Any],
+    make_cache: Callable[[Path, Any], Path],
 ) -> None:
     model = gogooku3.load_model(checkpoint)
     with pytest.raises(DatasetMismatchError, match="trading day"):

@@ -82,12 +82,16 @@ def test_a_market_without_the_split_s_days_is_scored(market: Panel, trained: Tra
     model = load_model(trained.best_checkpoint)
     later = tuple(day.replace(year=day.year + 5) for day in market.calendar if day.day < 29)
     kept = len(later)
+    rows = int(market.index.first_row_T[kept])
     short = replace(
         market,
         calendar=later,
         header=replace(market.header, calendar=later),
-        row_of_TN=market.row_of_TN[:kept],
-        universe_TN=market.universe_TN[:kept],
+        index=replace(
+            market.index,
+            first_row_T=market.index.first_row_T[: kept + 1],
+            stock_R=market.index.stock_R[:rows],
+        ),
     )
     assert model.score(short).num_rows > 0
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,6 @@ import pytest
 import torch
 
 from gogooku3.config import TrainConfig
-from gogooku3.data.writer import Rows
 from gogooku3.errors import DatasetMismatchError, DivergedError
 from gogooku3.events import (
     CheckpointEvent,
@@ -214,8 +214,8 @@ def test_progress_tells_where_the_run_is(
 def test_a_loss_that_is_not_a_number_ends_the_run(
     tmp_path: Path,
     make_config: MakeConfig,
-    make_rows: Callable[..., Rows],
-    make_cache: Callable[[Path, Rows], Path],
+    make_rows: Callable[..., Any],
+    make_cache: Callable[[Path, Any], Path],
     calendar: list[object],
 ) -> None:
     rows = make_rows()
@@ -231,8 +231,8 @@ def test_a_loss_that_is_not_a_number_ends_the_run(
 def test_a_score_that_is_not_a_number_ends_the_run(
     tmp_path: Path,
     make_config: MakeConfig,
-    make_rows: Callable[..., Rows],
-    make_cache: Callable[[Path, Rows], Path],
+    make_rows: Callable[..., Any],
+    make_cache: Callable[[Path, Any], Path],
 ) -> None:
     rows = make_rows()
     rows.features_RF[rows.day_R == 70] = np.inf

@@ -228,6 +228,19 @@ class DatasetFeature(Answer):
     """Trading days up to and including the scored one that the value may read."""
     missing_share: float
     """Share of the universe's rows without a value."""
+    family: str
+    """What kind of feature it is, such as `volatility`; `ready` = it came with the source."""
+
+
+class DatasetFinding(Answer):
+    """What one check found in the table a dataset was built from."""
+
+    check: str
+    severity: str
+    """`error`, `warning` or `info`."""
+    count: int
+    share: float
+    examples: list[str]
 
 
 class DatasetSummary(Answer):
@@ -251,6 +264,12 @@ class DatasetAnswer(DatasetSummary):
     features: list[DatasetFeature]
     layout_version: int
     normalisation: str
+    storage: str
+    """float32 or float16: how the features are stored."""
+    fingerprints: dict[str, str]
+    """SHA-256 of each column; of features and targets, of each one (`features.return_1`)."""
+    report: list[DatasetFinding]
+    """What the checks of the source found, the most severe first."""
     universe: dict[str, Any]
     planted: dict[str, Any] | None
     """What a simulated market holds, with the rank IC per horizon under `rank_ic`."""

@@ -110,13 +110,25 @@ def inspect(
     dataset: Annotated[
         str, typer.Argument(metavar="NAME|PATH", help="A dataset, by name or by file.")
     ],
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Also each feature's quantiles and rank IC per horizon."),
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read every byte and compare with the fingerprints."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a dataset holds: days, stocks, universe, features, targets."""
+    """Show what a dataset holds: days, stocks, universe, features, targets, the source's report."""
     from app.cli.datasets import find_dataset
     from gogooku3.data.inspect import describe
+    from gogooku3.data.inspect import profile as profile_of
 
-    described = describe(find_dataset(dataset))
+    header = find_dataset(dataset)
+    described = describe(header, verify=verify)
+    if profile:
+        described["profile"] = profile_of(header.path)
     if as_json:
         answer_json(described)
         return

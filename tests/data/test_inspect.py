@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
+from gogooku3.config.source import SourceSpec
 from gogooku3.data.build import build
 from gogooku3.data.header import DatasetHeader
-from gogooku3.data.inspect import describe
+from gogooku3.data.inspect import describe, profile
 from gogooku3.data.panel import Panel
 from gogooku3.data.synth import SyntheticMarket
 from gogooku3.errors import DatasetCorruptError, DatasetNotFoundError
@@ -68,3 +70,33 @@ def test_a_market_without_sectors_has_no_sector_features(
     assert names
     assert not [name for name in names if name.startswith("sector")]
     assert int(Panel.open(tmp_path / "p.arrow").sector_N.max()) == 0
+
+
+def test_the_profile_s_rank_ic_is_spearman_s(header: DatasetHeader, panel: Panel) -> None:
+    rows = {row["name"]: row for row in profile(header.path)}
+    assert list(rows) == list(header.feature_names)
+    frame = pl.read_ipc(header.path).filter("universe")
+    for name, horizon in (("return_5", 5), ("volatility_20", 1), ("sector_return_1", 20)):
+        place, column = panel.columns_of([name])[0], panel.horizons_of([horizon])[0]
+        pair = frame.select(
+            "date",
+            x=pl.col("features").arr.get(place).cast(pl.Float64),
+            y=pl.col("targets").arr.get(column).cast(pl.Float64),
+        ).filter(pl.col("y").is_not_nan())
+        by_day = pair.group_by("date").agg(ic=pl.corr("x", "y", method="spearman"))
+        wanted = by_day.filter(pl.col("ic").is_not_nan())["ic"].mean()
+        assert rows[name]["rank_ic"][str(horizon)] == pytest.approx(wanted, abs=1e-9)
+        middle = frame["features"].arr.get(place).median()
+        assert rows[name]["p50"] == pytest.approx(middle, abs=0.01)
+
+
+def test_a_profile_of_some_days_has_no_ic_for_market_features(
+    market: SyntheticMarket, tmp_path: Path
+) -> None:
+    spec = SourceSpec.model_validate({"features": [{"column": "day", "role": "market"}, "close"]})
+    table = market.table.with_columns(day=pl.col("date").rank("dense"))
+    header = build(table, name="m", out=tmp_path / "m.arrow", spec=spec)
+    day, close = json.loads(json.dumps(profile(header.path, days=10), allow_nan=False))
+    assert set(day["rank_ic"].values()) == {None}
+    assert (day["p01"], day["p99"]) > (50.0, 200.0)
+    assert all(abs(ic) < 0.5 for ic in close["rank_ic"].values())

@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.db import Job
 from app.domain import FINISHED, DatasetInUseError, JobKind
-from gogooku3.data.header import SUFFIX
+from gogooku3.data.header import GRAPHS_SUFFIX, SUFFIX
 from gogooku3.errors import DatasetNotFoundError
 
-GRAPHS_SUFFIX = ".graphs"
 _NAMED = 5
 """Jobs that a message names."""
 

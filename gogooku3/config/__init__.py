@@ -12,6 +12,7 @@ from gogooku3.config.dataset import (
     FileSource,
     SynthSource,
 )
+from gogooku3.config.graph import GraphConfig
 from gogooku3.config.job import DatasetName, JobSpec, LimitsConfig, ResourcesConfig
 from gogooku3.config.loss import (
     HuberConfig,
@@ -27,7 +28,6 @@ from gogooku3.config.model import (
     EncoderConfig,
     FanConfig,
     GatConfig,
-    GraphConfig,
     HeadConfig,
     LinearConfig,
     ModelConfig,

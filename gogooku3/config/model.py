@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from gogooku3.config.base import ConfigModel
+from gogooku3.config.graph import GraphConfig
 from gogooku3.config.tagged import kind_or
 
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -62,25 +63,6 @@ class GatConfig(ConfigModel):
     """p: layer l of L is skipped in training with probability l / L * p."""
     temperature: float = Field(default=1.0, ge=0.5, le=2.0)
     """Start of the learnable softmax temperature, kept within [0.5, 2]."""
-
-
-class GraphConfig(ConfigModel):
-    """How the day's graph is made, from returns up to that day only."""
-
-    window: int = Field(default=60, ge=5, le=512)
-    """Trading days of returns behind a correlation."""
-    halflife: float = Field(default=20.0, gt=0.0)
-    """Half-life in days of the exponential weights of that correlation."""
-    shrinkage: float = Field(default=0.2, ge=0.0, lt=1.0)
-    """Share of the correlation that is pulled to the day's mean correlation."""
-    neighbours: int = Field(default=10, ge=0, le=64)
-    """M: correlation neighbours per stock, largest |correlation| first, self excluded."""
-    sector_neighbours: int = Field(default=5, ge=0, le=64)
-    """Neighbours per stock from its own sector, most liquid first."""
-    sector_weight: float = Field(default=1.0, ge=0.0, le=10.0)
-    """Value of the same-sector edge feature; 0 hides from the model which edges share a sector."""
-    rebuild_days: int = Field(default=5, ge=1, le=252)
-    """A graph serves this many trading days before it is built again."""
 
 
 class HeadConfig(ConfigModel):
@@ -142,12 +124,11 @@ class AtftGatFanConfig(ConfigModel):
                     "{layer}, which are concatenated",
                     {"width": width, "count": count, "layer": layer, "field": "gat/heads"},
                 )
-        graph = self.graph
-        if layers and graph.neighbours + graph.sector_neighbours == 0:
+        if layers and self.graph.width == 0:
             raise PydanticCustomError(
                 "graph_without_edges",
-                "{layers} GAT layers need edges: set graph.neighbours or graph.sector_neighbours "
-                "above 0, or gat.layers to 0",
+                "{layers} GAT layers need edges: set graph.neighbours or another of "
+                "graph.*_neighbours above 0, or gat.layers to 0",
                 {"layers": layers, "field": "graph/neighbours"},
             )
         _fill(self, "gat", self.gat.model_copy(update={"heads": heads, "concat": concat}))

@@ -13,7 +13,7 @@ from gogooku3.data.header import check_data
 from gogooku3.data.panel import Panel
 from gogooku3.data.splits import Split, split_days
 from gogooku3.errors import DatasetMismatchError
-from gogooku3.graph import EDGE_FEATURES
+from gogooku3.graph import edge_feature_names
 from gogooku3.losses import build_loss
 from gogooku3.models import Model, ModelShape, build_model
 from gogooku3.optim import build_optimizer, build_scheduler
@@ -54,16 +54,18 @@ class Experiment:
         if problems:
             raise DatasetMismatchError("; ".join(f"{p.pointer}: {p.message}" for p in problems))
         split = split_days(panel.calendar, config.data, first_day=panel.header.first_day)
-        needs_edges = isinstance(config.model, AtftGatFanConfig) and config.model.gat.layers > 0
+        model_config, edge_features = config.model, 0
+        if isinstance(model_config, AtftGatFanConfig) and model_config.gat.layers > 0:
+            edge_features = len(edge_feature_names(model_config.graph))
         shape = ModelShape(
             features=config.data.features or panel.header.feature_names,
             lookback=config.data.lookback,
             horizons=config.data.horizons,
             sectors=panel.sectors,
-            edge_features=len(EDGE_FEATURES) if needs_edges else 0,
+            edge_features=edge_features,
         )
         torch.manual_seed(derive(config.seed, "weights"))
-        model = build_model(config.model, shape).to(device)
+        model = build_model(model_config, shape).to(device)
         feed = Feed(panel, config, model, device)
         precision = choose_precision(config.precision, device)
         experiment = cls(config, panel, split, device, precision, shape, model, feed, None)

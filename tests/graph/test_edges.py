@@ -11,9 +11,7 @@ import torch
 from gogooku3.config import GraphConfig
 from gogooku3.data.batches import BatchMaker
 from gogooku3.data.panel import Panel
-from gogooku3.graph import EDGE_FEATURES, GraphBuilder
-from gogooku3.graph.build import GraphBuilder as Builder
-from gogooku3.graph.edges import merged, nearest_by_correlation, sector_peers
+from gogooku3.graph import EDGE_FEATURES, GraphBuilder, edge_feature_names
 
 
 def window_returns(panel: Panel, day: int, window: int) -> np.ndarray:
@@ -65,27 +63,6 @@ def test_sector_neighbours_are_the_most_traded_of_the_sector(panel: Panel) -> No
         wanted = sorted(peers, key=lambda n: -money[n])[:3]
         wanted += [-1] * (3 - len(wanted))
         assert graph.neighbour_NM[stock].tolist() == wanted
-
-
-def test_unknown_sectors_have_no_peers() -> None:
-    sector_N = torch.tensor([0, 0, 1, 1])
-    everyone = torch.arange(4)
-    place_NM = sector_peers(sector_N, everyone, torch.tensor([4.0, 3.0, 2.0, 1.0]), 2)
-    assert place_NM.tolist() == [[-1, -1], [-1, -1], [3, -1], [2, -1]]
-
-
-def test_a_strong_negative_correlation_is_near_and_an_unknown_one_is_not() -> None:
-    correlation_NC = torch.tensor([[1.0, -0.9, 0.5, 0.1], [-0.9, 1.0, 0.0, 0.0]])
-    self_NC = torch.tensor([[True, False, False, False], [False, True, False, False]])
-    assert nearest_by_correlation(correlation_NC, self_NC, 2).tolist() == [[1, 2], [0, -1]]
-    # More places than candidates: the rest stays empty.
-    assert nearest_by_correlation(correlation_NC, self_NC, 6).shape == (2, 6)
-
-
-def test_a_neighbour_found_twice_is_one_edge() -> None:
-    first = torch.tensor([[4, 2, -1], [1, 0, 3]])
-    second = torch.tensor([[2, 5], [-1, 3]])
-    assert merged(first, second).tolist() == [[4, 2, -1, -1, 5], [1, 0, 3, -1, -1]]
 
 
 def test_batches_get_places_in_the_batch_and_edge_features(panel: Panel, maker: BatchMaker) -> None:
@@ -161,19 +138,20 @@ def test_members_that_joined_after_the_rebuild_get_neighbours(
     assert joined > 0
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"window": 30},
-        {"halflife": 5.0},
-        {"shrinkage": 0.6},
-        {"neighbours": 4},
-        {"sector_neighbours": 2},
-        {"sector_weight": 3.0},
-        {"rebuild_days": 7},
-    ],
-    ids=lambda change: next(iter(change)),
-)
+CHANGES: list[dict[str, Any]] = [
+    {"window": 30},
+    {"halflife": 5.0},
+    {"shrinkage": 0.6},
+    {"neighbours": 4},
+    {"sector_neighbours": 2},
+    {"sector_coarse_neighbours": 3},
+    {"leader_neighbours": 1},
+    {"sector_weight": 3.0},
+    {"rebuild_days": 7},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 def test_every_setting_changes_the_graph(
     panel: Panel, maker: BatchMaker, change: dict[str, Any]
 ) -> None:
@@ -186,24 +164,50 @@ def test_every_setting_changes_the_graph(
         base.edge_BNME, changed.edge_BNME
     )
     assert not is_same
-    assert set(change) <= set(GraphConfig.model_fields)
 
 
 def test_every_setting_is_in_the_test_above() -> None:
-    tested = {
-        "window",
-        "halflife",
-        "shrinkage",
-        "neighbours",
-        "sector_neighbours",
-        "sector_weight",
-        "rebuild_days",
-    }
-    assert tested == set(GraphConfig.model_fields)
+    assert {name for change in CHANGES for name in change} == set(GraphConfig.model_fields)
 
 
-def test_the_package_offers_the_builder() -> None:
-    assert GraphBuilder is Builder
+def test_leaders_are_marked_however_they_came_in(panel: Panel, maker: BatchMaker) -> None:
+    config = GraphConfig(leader_neighbours=2, sector_coarse_neighbours=2)
+    assert edge_feature_names(config) == (*EDGE_FEATURES, "leader")
+    assert edge_feature_names(GraphConfig()) == EDGE_FEATURES
+    builder = GraphBuilder(panel, config)
+    batch = builder.attach(maker.make([100]))
+    assert batch.edge_BNME is not None
+    assert batch.neighbour_BNM is not None
+    assert batch.edge_BNME.shape[2:] == (10 + 5 + 2 + 2, 5)
+    rows = panel.row_of_TN[100]
+    members = sorted(
+        panel.scored_stocks(100).tolist(), key=lambda n: -float(panel.liquidity_R[rows[n]])
+    )
+    for n, stock in enumerate(batch.stock_BN[0].tolist()):
+        chain = [m for m in members if panel.sector_N[m] == panel.sector_N[stock]][:1]
+        tops = {int(panel.sector_coarse_N[m]): m for m in reversed(members)}
+        chain += [tops[int(panel.sector_coarse_N[stock])]]
+        chain += [m for m in members if m in tops.values()]
+        wanted = [m for m in dict.fromkeys(chain) if m != stock][:2]
+        found = []
+        for place, marked in zip(
+            batch.neighbour_BNM[0, n].tolist(), batch.edge_BNME[0, n, :, 4].tolist(), strict=True
+        ):
+            assert marked in (0.0, 1.0)
+            if marked:
+                found.append(int(batch.stock_BN[0, place]))
+        assert sorted(found) == sorted(wanted)
+
+
+def test_no_stock_is_a_neighbour_twice(panel: Panel) -> None:
+    config = GraphConfig(neighbours=20, sector_coarse_neighbours=9, leader_neighbours=5)
+    for near in GraphBuilder(panel, config).graph(150).neighbour_NM.tolist():
+        real = [other for other in near if other >= 0]
+        assert len(real) == len(set(real))
+        assert len(real) >= 20
+
+
+def test_the_names_of_the_edge_features() -> None:
     assert EDGE_FEATURES == (
         "correlation",
         "same_sector",

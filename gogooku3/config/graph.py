@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from gogooku3.config.base import ConfigModel
@@ -10,6 +12,9 @@ from gogooku3.config.base import ConfigModel
 class GraphConfig(ConfigModel):
     """How the day's graph is made, from returns up to that day only."""
 
+    returns: Literal["raw", "residual"] = "raw"
+    """Daily returns that are correlated: as they are, or less the market's times the stock's beta,
+    so that an edge tells more than that both follow the market."""
     window: int = Field(default=60, ge=5, le=512)
     """Trading days of returns behind a correlation."""
     halflife: float = Field(default=20.0, gt=0.0)

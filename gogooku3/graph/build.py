@@ -26,7 +26,8 @@ def build_graph(panel: Panel, config: GraphConfig, day: int) -> DayGraph:
     row_NW = panel.rows_until(day, config.window, torch.arange(stocks))
     active_A = torch.nonzero((row_NW >= 0).any(dim=1)).squeeze(1)
     row_AW = row_NW[active_A]
-    return_AW = panel.return_R[row_AW.clamp(min=0).long()].masked_fill_(row_AW < 0, torch.nan)
+    return_R = panel.return_R if config.returns == "raw" else panel.residual_R
+    return_AW = return_R[row_AW.clamp(min=0).long()].masked_fill_(row_AW < 0, torch.nan)
     z_AW, volatility_A, known_A = standardise(return_AW, config.halflife)
     volatility_N = torch.zeros(stocks)
     volatility_N[active_A] = volatility_A

@@ -35,7 +35,7 @@ class DayGraph:
     leads_NM: Tensor
     """bool: the neighbour is one of the stock's leaders."""
     volatility_N: Tensor
-    """float32: weighted standard deviation of daily returns; 0 = unknown."""
+    """float32: weighted standard deviation of the daily returns in use; 0 = unknown."""
 
 
 def edge_features(

@@ -14,17 +14,27 @@ from gogooku3.data.panel import Panel
 from gogooku3.graph import EDGE_FEATURES, GraphBuilder, edge_feature_names
 
 
-def window_returns(panel: Panel, day: int, window: int) -> np.ndarray:
+def window_returns(panel: Panel, day: int, window: int, kind: str = "raw") -> np.ndarray:
+    return_R = {"raw": panel.return_R, "residual": panel.residual_R}[kind]
     row_NW = panel.rows_until(day, window, torch.arange(len(panel.codes))).long()
-    return_NW = panel.return_R[row_NW.clamp(min=0)].numpy().astype(float)
+    return_NW = return_R[row_NW.clamp(min=0)].numpy().astype(float)
     return np.where(row_NW.numpy() >= 0, return_NW, np.nan)
 
 
-def test_neighbours_are_the_most_correlated_members(panel: Panel) -> None:
-    config = GraphConfig(neighbours=6, sector_neighbours=0, shrinkage=0.0, halflife=15.0)
+@pytest.mark.parametrize("kind", ["raw", "residual"])
+def test_neighbours_are_the_most_correlated_members(panel: Panel, kind: str) -> None:
+    config = GraphConfig.model_validate(
+        {
+            "returns": kind,
+            "neighbours": 6,
+            "sector_neighbours": 0,
+            "shrinkage": 0.0,
+            "halflife": 15.0,
+        }
+    )
     graph = GraphBuilder(panel, config).graph(150)
     members = panel.scored_stocks(150).tolist()
-    return_NW = window_returns(panel, 150, 60)
+    return_NW = window_returns(panel, 150, 60, kind)
     weight_W = 0.5 ** (np.arange(59, -1, -1) / 15.0)
     complete = [n for n in members if np.isfinite(return_NW[n]).all()]
     assert len(complete) > 20
@@ -139,6 +149,7 @@ def test_members_that_joined_after_the_rebuild_get_neighbours(
 
 
 CHANGES: list[dict[str, Any]] = [
+    {"returns": "residual"},
     {"window": 30},
     {"halflife": 5.0},
     {"shrinkage": 0.6},
@@ -197,6 +208,15 @@ def test_leaders_are_marked_however_they_came_in(panel: Panel, maker: BatchMaker
             if marked:
                 found.append(int(batch.stock_BN[0, place]))
         assert sorted(found) == sorted(wanted)
+
+
+def test_residual_correlation_is_less_of_the_market(panel: Panel) -> None:
+    means = []
+    for config in (GraphConfig(), GraphConfig(returns="residual")):
+        graph = GraphBuilder(panel, config.model_copy(update={"shrinkage": 0.0})).graph(150)
+        edge_M = graph.correlation_NM[graph.neighbour_NM >= 0]
+        means.append(float(edge_M.mean()))
+    assert means[1] < means[0] - 0.05
 
 
 def test_no_stock_is_a_neighbour_twice(panel: Panel) -> None:

@@ -4,6 +4,7 @@ every kind are the same, bit for bit, and so are the files they are kept in."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,8 @@ from gogooku3.graph.build import build_graph
 MakePanel = Callable[[pl.DataFrame], Panel]
 Edges = dict[tuple[str, str], tuple[float, ...]]
 
+Returns = Literal["raw", "residual"]
+RETURNS: tuple[Returns, ...] = ("raw", "residual")
 ALL_KINDS = {"sector_coarse_neighbours": 3, "leader_neighbours": 3}
 
 
@@ -49,10 +52,16 @@ def edges_of(panel: Panel, day: int, config: GraphConfig) -> Edges:
 
 @pytest.mark.parametrize("day", [55, 120, 163])
 @pytest.mark.parametrize("rebuild_days", [1, 5])
+@pytest.mark.parametrize("returns", RETURNS)
 def test_a_table_cut_after_t_has_the_same_edges_at_t(
-    market: SyntheticMarket, panel: Panel, make_panel: MakePanel, day: int, rebuild_days: int
+    market: SyntheticMarket,
+    panel: Panel,
+    make_panel: MakePanel,
+    day: int,
+    rebuild_days: int,
+    returns: Returns,
 ) -> None:
-    config = GraphConfig(rebuild_days=rebuild_days, **ALL_KINDS)
+    config = GraphConfig(returns=returns, rebuild_days=rebuild_days, **ALL_KINDS)
     cut = make_panel(market.table.filter(pl.col("date") <= panel.calendar[day]))
     edges = edges_of(panel, day, config)
     assert len(edges) > 300
@@ -60,10 +69,11 @@ def test_a_table_cut_after_t_has_the_same_edges_at_t(
     assert edges == edges_of(cut, day, config)
 
 
+@pytest.mark.parametrize("returns", RETURNS)
 def test_other_prices_after_t_change_no_edge_at_t_and_those_at_t_do(
-    market: SyntheticMarket, panel: Panel, make_panel: MakePanel
+    market: SyntheticMarket, panel: Panel, make_panel: MakePanel, returns: Returns
 ) -> None:
-    day, config = 120, GraphConfig(rebuild_days=1, **ALL_KINDS)
+    day, config = 120, GraphConfig(returns=returns, rebuild_days=1, **ALL_KINDS)
     before = edges_of(panel, day, config)
     rng = np.random.default_rng(0)
     noise = pl.Series(np.exp(rng.normal(0.0, 0.05, len(market.table))))

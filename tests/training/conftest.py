@@ -86,6 +86,8 @@ def write_tiny(path: Path, rows: TinyRows) -> Path:
         "code_version": "0",
     }
     sector_N = (np.arange(STOCKS) % 4).astype(np.int32)
+    beta_R = (0.5 + rows.stock_R / STOCKS).astype(np.float32)
+    market_T = (np.bincount(rows.day_R, rows.return_R) / np.bincount(rows.day_R)).astype("f4")
     with ColumnFile(len(rows.day_R), "float32", path.parent) as features:
         for place in range(len(FEATURES)):
             features.append(rows.features_RF[:, place])
@@ -95,8 +97,8 @@ def write_tiny(path: Path, rows: TinyRows) -> Path:
             features=features,
             targets_RK=rows.targets_RK,
             return_R=rows.return_R,
-            residual_R=0.8 * rows.return_R,
-            beta_R=(0.5 + rows.stock_R / STOCKS).astype(np.float32),
+            residual_R=rows.return_R - beta_R * market_T[rows.day_R],
+            beta_R=beta_R,
             liquidity_R=(1e6 * (1 + rows.stock_R)).astype(np.float32),
             universe_R=rows.universe_R,
             codes=tuple(f"S{number:03d}" for number in range(STOCKS)),

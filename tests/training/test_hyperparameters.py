@@ -19,6 +19,7 @@ from gogooku3.config import (
     DateSplit,
     EarlyStoppingConfig,
     EvaluationConfig,
+    GraphConfig,
     TrainConfig,
 )
 from gogooku3.training.checkpoint import read_checkpoint
@@ -82,12 +83,33 @@ TRAINING: dict[str, Changes] = {
     "batch.accumulate": {"batch": {"accumulate": 3}},
 }
 
+GRAPH: Changes = {
+    "returns": "residual",
+    "window": 20,
+    "halflife": 3.0,
+    "shrinkage": 0.7,
+    "neighbours": 4,
+    "sector_neighbours": 1,
+    "sector_coarse_neighbours": 2,
+    "leader_neighbours": 2,
+    "sector_weight": 0.5,
+    "rebuild_days": 2,
+}
+
 
 @pytest.mark.parametrize("changes", TRAINING.values(), ids=TRAINING.keys())
 def test_a_training_setting_changes_the_weights(
     run: Runner, reference: TrainResult, changes: Changes
 ) -> None:
     assert not are_same(run(**changes), reference)
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_a_setting_of_the_graph_changes_the_weights(
+    run: Runner, reference: TrainResult, make_config: Callable[..., TrainConfig], name: str
+) -> None:
+    model = make_config().model_dump(mode="json")["model"]
+    assert not are_same(run(model={"graph": model["graph"] | {name: GRAPH[name]}}), reference)
 
 
 @pytest.mark.parametrize("name", ["train_start", "train_end", "embargo_days"])
@@ -148,6 +170,7 @@ def test_no_setting_is_left_out() -> None:
     named = {name.partition("=")[0] for name in TRAINING}
     assert {f"data.{name}" for name in DataConfig.model_fields} - {"data.split"} <= named
     assert {f"batch.{name}" for name in BatchConfig.model_fields} <= named
+    assert set(GraphConfig.model_fields) == set(GRAPH)
     assert set(DateSplit.model_fields) == {
         "kind",
         "train_start",

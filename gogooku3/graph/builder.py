@@ -39,7 +39,10 @@ class GraphBuilder:
         """The graph that serves a day."""
         built = self.rebuild_day(day)
         if built not in self._graphs:
-            self._graphs[built] = self._store.read(built) or self._build(built)
+            kept = self._store.read(built)
+            if kept is None:
+                kept = self._store.keep(built, build_graph(self.panel, self.config, built))
+            self._graphs[built] = kept
         return self._graphs[built]
 
     def attach(self, batch: Batch) -> Batch:
@@ -54,11 +57,6 @@ class GraphBuilder:
             neighbour_BNM[place, :count] = near_NM
             edge_BNME[place, :count] = edge_NME
         return batch.with_graph(neighbour_BNM, edge_BNME)
-
-    def _build(self, day: int) -> DayGraph:
-        graph = build_graph(self.panel, self.config, day)
-        self._store.write(day, graph)
-        return graph
 
     def _edges(self, graph: DayGraph, stock_N: Tensor) -> tuple[Tensor, Tensor]:
         """Places in the batch of each stock's neighbours, and the edges' features."""

@@ -15,8 +15,8 @@ from gogooku3.graph.sectors import merged, widened
 
 KNOWN_SHARE = 0.5
 """A stock with a smaller share of known returns in the window has no correlations."""
-BLOCK = 256
-"""Stocks whose correlations with all candidates are worked on at once: about 4 MB."""
+BLOCK = 512
+"""Stocks whose correlations with all candidates are worked on at once: about 8 MB."""
 
 
 def standardise(return_NW: Tensor, halflife: float) -> tuple[Tensor, Tensor, Tensor]:

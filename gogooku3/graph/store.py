@@ -80,10 +80,11 @@ class GraphStore:
             return None
         return DayGraph(**tensors)
 
-    def write(self, day: int, graph: DayGraph) -> None:
-        """Keep a graph. Builders of the same graph write the same, whoever is last."""
+    def keep(self, day: int, graph: DayGraph) -> DayGraph:
+        """Write a graph; the same graph, as a view of its file where that could be written, whose
+        memory is shared by all who read it. Builders of a graph write the same, whoever is last."""
         if not self._is_writable:
-            return
+            return graph
         path = self.path(day)
         tensors = {name: getattr(graph, name).contiguous() for name in _DTYPES}
         content = save(tensors, {_CHECKSUM: _checksum(tensors)})
@@ -97,6 +98,8 @@ class GraphStore:
                 path.parent,
                 error.strerror,
             )
+            return graph
+        return self.read(day) or graph
 
     def _problem(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str | None:
         if tensors.keys() != _DTYPES.keys():

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +111,44 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(
     assert graphs.graph(DAY) is first
 
 
-def test_a_file_where_the_folder_should_be_is_no_obstacle(own: Panel) -> None:
+def test_a_file_where_the_folder_should_be_costs_one_warning(
+    own: Panel, caplog: pytest.LogCaptureFixture
+) -> None:
     own.header.path.with_suffix(".graphs").write_text("in the way")
-    assert (GraphBuilder(own, CONFIG).graph(DAY).neighbour_NM >= 0).any()
+    graphs = GraphBuilder(own, CONFIG)
+    for day in (DAY, DAY + 5):
+        assert (graphs.graph(day).neighbour_NM >= 0).any()
+    assert len(caplog.records) == 1
+
+
+def test_a_folder_without_permissions_costs_one_warning(own: Panel) -> None:
+    """In a process without the privileges of root, for which nothing is read-only."""
+    script = (
+        "import logging, os, sys; from pathlib import Path\n"
+        "from gogooku3.config import GraphConfig; from gogooku3.data.panel import Panel\n"
+        "from gogooku3.graph import GraphBuilder\n"
+        "logging.basicConfig(stream=sys.stdout, format='%(message)s')\n"
+        "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "graphs = GraphBuilder(Panel.open(Path(sys.argv[1])), GraphConfig())\n"
+        "print([bool((graphs.graph(day).neighbour_NM >= 0).any()) for day in (120, 125)])\n"
+    )
+    path = own.header.path
+    with tempfile.TemporaryDirectory(prefix="gk3-") as folder:
+        Path(folder).chmod(0o755)
+        readable = Path(shutil.copy(path, folder))
+        readable.chmod(0o644)
+        Path(folder).chmod(0o555)
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(readable)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        Path(folder).chmod(0o755)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stderr
+    assert "Permission denied" in lines[0]
+    assert lines[1] == "[True, True]"
 
 
 def test_a_write_that_fails_leaves_nothing(

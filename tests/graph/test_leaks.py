@@ -93,6 +93,22 @@ def test_other_prices_after_t_change_no_edge_at_t_and_those_at_t_do(
             assert max(abs(before[pair][0] - after[pair][0]) for pair in shared) > 0.01
 
 
+def test_sectors_that_change_after_t_move_no_edge_at_t(
+    market: SyntheticMarket, panel: Panel, make_panel: MakePanel
+) -> None:
+    day, config = 120, GraphConfig(rebuild_days=1, **ALL_KINDS)
+    is_later = pl.col("date") > panel.calendar[day]
+    changed = market.table.with_columns(
+        pl.when(is_later).then(pl.lit("another")).otherwise(pl.col(name)).alias(name)
+        for name in ("sector33", "sector17")
+    )
+    before, after = (make_panel(table) for table in (market.table, changed))
+    assert edges_of(after, day, config) == edges_of(before, day, config)
+    words = market.table["sector33"].unique()
+    earlier = market.table.with_columns(pl.lit(words[0]).alias("sector33"))
+    assert edges_of(make_panel(earlier), day, config) != edges_of(before, day, config)
+
+
 def test_stocks_that_are_listed_after_t_change_no_bit_at_t(
     market: SyntheticMarket, panel: Panel, make_panel: MakePanel
 ) -> None:

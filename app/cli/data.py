@@ -78,7 +78,8 @@ def build(
     ] = None,
     horizons: Horizons = "1,5,10,20",
     normalisation: Annotated[
-        Literal["rank", "zscore"], typer.Option(help="How a feature is placed in its day.")
+        Literal["rank", "rank_gauss", "zscore"],
+        typer.Option(help="How a feature is placed in its day."),
     ] = "rank",
     force: Force = False,
     as_json: AsJson = False,

@@ -11,7 +11,7 @@ from gogooku3.config.base import ConfigModel
 from gogooku3.config.data import Horizon
 from gogooku3.config.job import DatasetName, LabelKey, LabelValue, LimitsConfig
 
-Normalisation = Literal["rank", "zscore"]
+Normalisation = Literal["rank", "rank_gauss", "zscore"]
 """How a feature is placed in its day's cross-section."""
 SourcePath = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^/\\\x00][^\\\x00]*$")

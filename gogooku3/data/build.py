@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gogooku3.config.dataset import Normalisation
 from gogooku3.config.source import SourceSpec
 from gogooku3.data.candidates import Candidate, candidates
 from gogooku3.data.columns import ColumnFile, Storage
 from gogooku3.data.header import DatasetHeader, read_header
 from gogooku3.data.labels import forward_return
-from gogooku3.data.normalise import Normalisation, normalise
+from gogooku3.data.normalise import normalise
 from gogooku3.data.quantities import Quantities
 from gogooku3.data.source import Bars, Tabular, read_bars
 from gogooku3.data.universe import UniverseRule, liquidity, members

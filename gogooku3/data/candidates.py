@@ -49,14 +49,18 @@ def candidates(bars: Bars, spec: SourceSpec, names: Sequence[str] | None) -> lis
     for ready in bars.ready_features:
         found[ready.name] = _of_source(ready)
     absent: dict[str, str] = {}
+    there = {"sector"} if bars.sectors else set()
+    if not np.isnan(bars.volume_TN).all():
+        there.add("volume")
     for built_in in FEATURES if spec.computes_features else ():
         if built_in.name in found:
             raise SourceDataError(
                 f"feature {built_in.name} is built in, and the source brings one of that name: "
                 "give it another name in the spec"
             )
-        if built_in.needs_sector and not bars.sectors:
-            absent[built_in.name] = "sectors"
+        lacking = sorted(built_in.needs - there)
+        if lacking:
+            absent[built_in.name] = " and ".join(f"{need}s" for need in lacking)
         else:
             found[built_in.name] = _built_in(built_in)
     if names is None:

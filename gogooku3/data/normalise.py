@@ -5,64 +5,60 @@ Shapes: T market days, N stocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import sqrt
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from gogooku3.config.dataset import Normalisation
+from gogooku3.data.ranks import midranks
 
 Float = NDArray[np.float64]
-Normalisation = Literal["rank", "zscore"]
+Bool = NDArray[np.bool_]
 
 CLIP = 5.0
 """z-scores are cut here."""
 
 
 def normalise(
-    x_TN: Float, counted_TN: NDArray[np.bool_], present_TN: NDArray[np.bool_], kind: Normalisation
+    x_TN: Float, counted_TN: Bool, present_TN: Bool, kind: Normalisation
 ) -> NDArray[np.float32]:
     """Place each day's values in the distribution of that day's counted stocks.
 
-    `rank`: the average rank, scaled so that distinct ranks have mean 0 and variance 1; a stock
-    outside the distribution gets the rank its value would have in it. `zscore`: distance from the
-    mean in standard deviations, cut at 5. Unknown values, days with fewer than two known values and
-    constant days are 0.
+    `rank`: the average rank, scaled so that distinct ranks have mean 0 and variance 1.
+    `rank_gauss`: the normal quantile of (average rank - 1/2) / count (the inverse normal transform;
+    Beasley, Erickson and Allison 2009). `zscore`: distance from the mean in standard deviations,
+    cut at 5: the only kind that needs winsorising, since ranks know no outliers. A stock outside
+    the distribution gets the place its value would have in it. Unknown values, days with fewer than
+    two known values and constant days are 0.
     """
-    place = PLACES[kind]
+    if kind == "zscore":
+        return _zscore(x_TN, counted_TN, present_TN)
+    middle_TN, size_T = midranks(x_TN, counted_TN)
+    size_T1 = np.maximum(size_T, 2)[:, None].astype(np.float64)
+    if kind == "rank":
+        # A member alone at its value stands half a step above those below it.
+        middle_TN -= 0.5 * size_T1
+        middle_TN *= np.sqrt(12.0 / (size_T1 * size_T1 - 1.0))
+    else:
+        # Outsiders beyond all members stand where the outermost member does.
+        middle_TN = ndtri(np.clip(middle_TN, 0.5, size_T1 - 0.5) / size_T1)
+    wanted_TN = np.isfinite(x_TN) & present_TN & (size_T >= 2)[:, None]
+    out_TN: NDArray[np.float32] = np.where(wanted_TN, middle_TN, 0.0).astype(np.float32)
+    return out_TN
+
+
+def _zscore(x_TN: Float, counted_TN: Bool, present_TN: Bool) -> NDArray[np.float32]:
     known_TN = np.isfinite(x_TN)
     out_TN = np.zeros(x_TN.shape, dtype=np.float32)
     for x_N, counted_N, wanted_N, out_N in zip(
         x_TN, counted_TN & known_TN, present_TN & known_TN, out_TN, strict=True
     ):
-        reference_M = x_N[counted_N]
-        if len(reference_M) >= 2:
-            out_N[wanted_N] = place(x_N[wanted_N], reference_M)
+        # Sorting makes the sums independent of who else is in the table.
+        sorted_M = np.sort(x_N[counted_N])
+        if len(sorted_M) < 2:
+            continue
+        spread = sorted_M.std()
+        if spread > 1e-12 * np.abs(sorted_M).max():
+            distance_V = (x_N[wanted_N] - sorted_M.mean()) / spread
+            out_N[wanted_N] = np.clip(distance_V, -CLIP, CLIP)
     return out_TN
-
-
-def place_by_rank(x_V: Float, reference_M: Float) -> Float:
-    """Average rank of each value among the reference's, centred, of unit variance."""
-    sorted_M = np.sort(reference_M)
-    size = len(sorted_M)
-    below_V = np.searchsorted(sorted_M, x_V, side="left")
-    up_to_V = np.searchsorted(sorted_M, x_V, side="right")
-    # A member alone at its value stands half a step above those below it.
-    scale = 0.5 * sqrt(12.0 / (size * size - 1.0))
-    return np.asarray((below_V + up_to_V - size) * scale)
-
-
-def place_by_zscore(x_V: Float, reference_M: Float) -> Float:
-    """Standard deviations from the reference's mean, cut at CLIP."""
-    # Sorting makes the sums independent of who else is in the table.
-    sorted_M = np.sort(reference_M)
-    spread = sorted_M.std()
-    if not spread > 1e-12 * np.abs(sorted_M).max():
-        return np.zeros_like(x_V)
-    return np.asarray(np.clip((x_V - sorted_M.mean()) / spread, -CLIP, CLIP))
-
-
-PLACES: dict[Normalisation, Callable[[Float, Float], Float]] = {
-    "rank": place_by_rank,
-    "zscore": place_by_zscore,
-}

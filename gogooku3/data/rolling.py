@@ -80,19 +80,38 @@ def rolling_min(x_TN: Float, days: int) -> Float:
 def rolling_slope(y_TN: Float, x_T: Float, days: int) -> Float:
     """Slope of the least-squares line of y on x over the days of the last `days` on which both are
     known; unknown where x does not vary on them."""
-    x_TN = np.where(np.isnan(y_TN), np.nan, x_T[:, None])
-    product_TN = x_TN * y_TN
-    count_TN = rolling_count(product_TN, days)
+    joint_TN, _, spread_TN, count_TN = _joint_moments(y_TN, x_T[:, None], days)
+    return _where_known(joint_TN / spread_TN, count_TN, days)
+
+
+def rolling_correlation(y_TN: Float, x_TN: Float, days: int) -> Float:
+    """Correlation of y and x over the days of the last `days` on which both are known; unknown
+    where one of them does not vary on them."""
+    joint_TN, y_spread_TN, x_spread_TN, count_TN = _joint_moments(y_TN, x_TN, days)
+    correlation_TN = joint_TN / np.sqrt(y_spread_TN * x_spread_TN)
+    return _where_known(np.clip(correlation_TN, -1.0, 1.0), count_TN, days)
+
+
+def _joint_moments(y_TN: Float, x_TN: Float, days: int) -> tuple[Float, Float, Float, Float]:
+    """Covariance of y and x, variance of each (NaN where it does not vary), and the number of days
+    on which both are known."""
+    x_TN = np.where(np.isnan(y_TN), np.nan, x_TN)
+    y_TN = np.where(np.isnan(x_TN), np.nan, y_TN)
+    count_TN = rolling_count(y_TN, days)
     share_TN = 1.0 / np.maximum(count_TN, 1.0)
-    mean_TN = rolling_sum(x_TN, days) * share_TN
-    square_TN = rolling_sum(x_TN * x_TN, days) * share_TN
+    x_mean_TN = rolling_sum(x_TN, days) * share_TN
+    y_mean_TN = rolling_sum(y_TN, days) * share_TN
+    joint_TN = rolling_sum(x_TN * y_TN, days) * share_TN - x_mean_TN * y_mean_TN
+    y_spread_TN = _spread(rolling_sum(y_TN * y_TN, days) * share_TN, y_mean_TN)
+    x_spread_TN = _spread(rolling_sum(x_TN * x_TN, days) * share_TN, x_mean_TN)
+    return joint_TN, y_spread_TN, x_spread_TN, count_TN
+
+
+def _spread(square_TN: Float, mean_TN: Float) -> Float:
+    """Variance from the mean square and the mean; unknown where it is only rounding."""
     spread_TN = square_TN - mean_TN * mean_TN
-    y_mean_TN = rolling_sum(np.where(np.isnan(x_TN), np.nan, y_TN), days) * share_TN
-    joint_TN = rolling_sum(product_TN, days) * share_TN - mean_TN * y_mean_TN
-    # Rounding of the running sums leaves about 1e-16 of the squares: below that x is constant.
-    varies_TN = spread_TN > 1e-12 * square_TN
-    slope_TN = joint_TN / np.where(varies_TN, spread_TN, np.nan)
-    return _where_known(slope_TN, count_TN, days)
+    # Rounding of the running sums leaves about 1e-16 of the squares: below that it is constant.
+    return np.where(spread_TN > 1e-12 * square_TN, spread_TN, np.nan)
 
 
 def row_mean(x_TN: Float, counted_TN: NDArray[np.bool_]) -> Float:

@@ -36,6 +36,8 @@ def test_a_batch_holds_the_windows_of_each_days_universe(panel: Panel, data_conf
     days = [60, 150, 97]
     batch = BatchMaker(panel, data).make(days)
     assert batch.day_B.tolist() == days
+    # Market features are scaled.
+    stock_F = torch.tensor([info.role == "stock" for info in panel.header.features])
     absent = 0
     for place, day in enumerate(days):
         scored = torch.nonzero(panel.universe_TN[day]).squeeze(1).tolist()
@@ -51,7 +53,7 @@ def test_a_batch_holds_the_windows_of_each_days_universe(panel: Panel, data_conf
                     assert (x_F == 0).all()
                     assert batch.past_return_BNT[place, n, t] == 0
                 else:
-                    assert torch.equal(x_F, panel.features_RF[row])
+                    assert torch.equal(x_F[stock_F], panel.features_RF[row, stock_F])
                     known = panel.return_R[row].nan_to_num(0.0)
                     assert batch.past_return_BNT[place, n, t] == known
             wanted_K = panel.targets_RK[int(panel.row_of_TN[day, stock])][[1, 3]]

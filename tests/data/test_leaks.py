@@ -47,7 +47,7 @@ def future_made_up(table: pl.DataFrame, after: date, seed: int) -> pl.DataFrame:
     return pl.concat([past, future, strangers])
 
 
-@pytest.mark.parametrize("normalisation", ["rank", "zscore"])
+@pytest.mark.parametrize("normalisation", ["rank", "rank_gauss", "zscore"])
 def test_a_table_cut_after_t_gives_the_same_bits_up_to_t(
     market: SyntheticMarket, built: Built, normalisation: str
 ) -> None:
@@ -100,7 +100,11 @@ def test_the_leak_test_sees_a_leak(
     market: SyntheticMarket, built: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leak = FeatureSpec(
-        "tomorrow", "close[+1] / close - 1", 1, lambda q: np.roll(q.close_TN, -1, 0) / q.close_TN
+        "tomorrow",
+        "close[+1] / close - 1",
+        1,
+        lambda q: np.roll(q.close_TN, -1, 0) / q.close_TN,
+        "price",
     )
     monkeypatch.setattr(candidates_module, "FEATURES", (*candidates_module.FEATURES, leak))
     until = market.table["date"].unique().sort()[110]

@@ -15,12 +15,23 @@ from torch import Tensor
 
 from gogooku3.config import DataConfig, PurgedKFoldSplit
 from gogooku3.data.batches import BatchMaker
+from gogooku3.data.build import build
+from gogooku3.data.features import FEATURES
 from gogooku3.data.panel import Panel
 from gogooku3.data.scaling import MarketScaling
+from gogooku3.data.synth import SyntheticMarket
 from gogooku3.errors import DatasetMismatchError
 
 Config = Callable[..., DataConfig]
 NAMES = ("return_5", "return_10", "gap_1")
+
+
+@pytest.fixture(scope="module")
+def panel(market: SyntheticMarket, tmp_path_factory: pytest.TempPathFactory) -> Panel:
+    """A dataset without features of the market's own."""
+    out = tmp_path_factory.mktemp("caches") / "small.arrow"
+    names = [spec.name for spec in FEATURES if spec.role == "stock"]
+    return Panel.open(build(market.table, name="small", out=out, top=30, features=names).path)
 
 
 def with_market(panel: Panel, values: dict[str, Tensor]) -> Panel:

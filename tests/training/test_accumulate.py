@@ -53,7 +53,9 @@ def test_accumulated_gradients_equal_the_large_batch(
     assert found.keys() == expected.keys()
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+        # Sums in another order: float32 rounds at 1e-7 of the terms, which are many.
+        bound = 1e-5 * max(float(gradient.abs().max()), 0.1)
+        torch.testing.assert_close(found[name], gradient, atol=bound, rtol=1e-4, msg=name)
 
 
 def test_steps_and_the_last_smaller_one(

@@ -71,6 +71,41 @@ def test_unknown_days_weigh_nothing(return_NW: torch.Tensor) -> None:
     assert torch.isfinite(z_NW).all()
 
 
+def slowly(return_NW: np.ndarray, halflife: float, share: float) -> np.ndarray:
+    """The definition, pair by pair and day by day in float64: 0 weight where a return is unknown,
+    each stock centred and scaled by its own known days."""
+    stocks, window = return_NW.shape
+    plain_NN = np.ones((stocks, stocks))
+    moments = []
+    for n in range(stocks):
+        known = [w for w in range(window) if np.isfinite(return_NW[n, w])]
+        weight = {w: 0.5 ** ((window - 1 - w) / halflife) for w in known}
+        mean = sum(weight[w] * return_NW[n, w] for w in known) / sum(weight.values())
+        square = sum(weight[w] * (return_NW[n, w] - mean) ** 2 for w in known)
+        moments.append((weight, mean, square))
+    for i in range(stocks):
+        for j in range(stocks):
+            (weight, mean, square), (others, mean_j, square_j) = moments[i], moments[j]
+            shared = weight.keys() & others.keys()
+            product = sum(
+                weight[w] * (return_NW[i, w] - mean) * (return_NW[j, w] - mean_j) for w in shared
+            )
+            plain_NN[i, j] = product / np.sqrt(square * square_j)
+    off = [plain_NN[i, j] for i in range(stocks) for j in range(stocks) if i != j]
+    return (1 - share) * plain_NN + share * sum(off) / len(off)
+
+
+def test_correlations_of_holed_returns_are_the_slow_ones(return_NW: torch.Tensor) -> None:
+    holes = torch.rand(return_NW.shape, generator=torch.Generator().manual_seed(0)) < 0.15
+    holed_NW = return_NW.masked_fill(holes, torch.nan)
+    z_NW, _, known_N = standardise(holed_NW, 12.0)
+    assert known_N.all()
+    wanted_NN = slowly(holed_NW.double().numpy(), 12.0, 0.25)
+    off_NN = ~np.eye(12, dtype=bool)
+    found_NN = of_all_pairs(z_NW, known_N, 0.25).numpy()
+    np.testing.assert_allclose(found_NN[off_NN], wanted_NN[off_NN], atol=1e-5)
+
+
 def test_stocks_without_enough_returns_have_no_correlation(return_NW: torch.Tensor) -> None:
     return_NW[0, :31] = torch.nan
     return_NW[1] = 0.0

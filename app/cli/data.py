@@ -14,6 +14,7 @@ from app.cli.failures import CommandError, UsageError
 from app.cli.options import AsJson
 from app.cli.stages import stage_bar
 from app.cli.table import cell, duration, print_fields, print_table, size
+from gogooku3.data.graphs import remove_graphs
 
 if TYPE_CHECKING:
     from gogooku3.data.header import DatasetHeader
@@ -62,6 +63,7 @@ def synth(
             planted=market.planted,
             progress=tell,
         )
+    remove_graphs(path)  # those of the dataset it replaces
     _report(header, time.monotonic() - began, as_json=as_json)
 
 
@@ -103,6 +105,7 @@ def build(
             normalisation=normalisation,
             progress=tell,
         )
+    remove_graphs(path)  # those of the dataset it replaces
     _report(header, time.monotonic() - began, as_json=as_json)
 
 

@@ -14,7 +14,8 @@ from app.domain import DatasetExistsError, JobKind, JobState
 from app.jobs import datasets
 from app.jobs.append import append
 from app.jobs.lock import lock_running
-from gogooku3.data.header import GRAPHS_SUFFIX, SUFFIX, read_header
+from gogooku3.data.graphs import remove_graphs
+from gogooku3.data.header import SUFFIX, read_header
 from gogooku3.errors import DatasetError, DatasetNotFoundError
 from gogooku3.events import DatasetEvent
 
@@ -95,9 +96,7 @@ def _place(staged: Path, path: Path, *, may_replace: bool) -> None:
             f"a dataset {path.stem!r} has come up while this one was being built"
         )
     # The graphs of another dataset: they can be made again, and must not stand beside this one.
-    graphs = path.with_name(f"{path.stem}{GRAPHS_SUFFIX}")
-    if graphs.is_dir():
-        shutil.rmtree(graphs)
+    remove_graphs(path)
     staged.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -10,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from app.db import Job
 from app.domain import FINISHED, DatasetInUseError, JobKind
-from gogooku3.data.header import GRAPHS_SUFFIX, SUFFIX
+from gogooku3.data.graphs import remove_graphs
+from gogooku3.data.header import SUFFIX
 from gogooku3.errors import DatasetNotFoundError
 
 _NAMED = 5
@@ -55,9 +55,7 @@ def delete_dataset(session: Session, caches: Path, name: str) -> None:
         raise DatasetNotFoundError(f"no dataset {name!r}")
     refuse_use(name, live_jobs(session, name), "wait for or cancel the jobs that use")
     # The graphs first: they can be made again, and a removal that is cut short can be repeated.
-    graphs = caches / f"{name}{GRAPHS_SUFFIX}"
-    if graphs.is_dir():
-        shutil.rmtree(graphs)
+    remove_graphs(path)
     path.unlink()
 
 

@@ -31,8 +31,6 @@ LAYOUT_VERSION = 2
 HEADER_KEY = b"gogooku3"
 CHECKSUM_KEY = b"gogooku3.sha256"
 SUFFIX = ".arrow"
-GRAPHS_SUFFIX = ".graphs"
-"""Of the folder beside a dataset that keeps its graphs."""
 
 
 @dataclass(frozen=True)

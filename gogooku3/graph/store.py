@@ -23,7 +23,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gogooku3.config import GraphConfig
-from gogooku3.data.header import GRAPHS_SUFFIX, DatasetHeader
+from gogooku3.data.graphs import graphs_folder
+from gogooku3.data.header import DatasetHeader
 from gogooku3.graph.edges import DayGraph
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class GraphStore:
             field.name: (header.stocks, config.width)[: 2 if field.name.endswith("_NM") else 1]
             for field in fields(DayGraph)
         }
-        self.folder = header.path.with_suffix(GRAPHS_SUFFIX) / key(header.fingerprint, config)
+        self.folder = graphs_folder(header.path) / key(header.fingerprint, config)
         self._is_writable = True
 
     def path(self, day: int) -> Path:

@@ -27,8 +27,11 @@ def test_synth_makes_a_dataset_with_a_known_signal(gogooku3: Any, home: Path) ->
     again = gogooku3("data", "synth", "small", *SMALL)
     assert again.returncode == 1
     assert "--force" in again.stderr
+    graphs = home / "caches" / "small.graphs"
+    (graphs / "of another dataset").mkdir(parents=True)
     other = gogooku3("data", "synth", "small", *SMALL, "--seed", "1", "--force", "--json")
     assert json.loads(other.stdout)["fingerprint"] != described["fingerprint"]
+    assert not graphs.exists()
 
 
 def test_build_reads_a_table_and_inspect_shows_it(

@@ -75,7 +75,7 @@ class GraphStore:
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             logger.warning("%s is damaged (%s): it is built again", path, error)
             return None
-        problem = self._problem(tensors, metadata)
+        problem = self._problem(path, tensors, metadata)
         if problem:
             logger.warning("%s is damaged (%s): it is built again", path, problem)
             return None
@@ -88,7 +88,7 @@ class GraphStore:
             return graph
         path = self.path(day)
         tensors = {name: getattr(graph, name).contiguous() for name in _DTYPES}
-        content = save(tensors, {_CHECKSUM: _checksum(tensors)})
+        content = save(tensors, {_CHECKSUM: _checksum(tensors, path)})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, content)
@@ -102,13 +102,15 @@ class GraphStore:
             return graph
         return self.read(day) or graph
 
-    def _problem(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str | None:
+    def _problem(
+        self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+    ) -> str | None:
         if tensors.keys() != _DTYPES.keys():
             return f"it holds {', '.join(sorted(tensors))}"
         for name, tensor in tensors.items():
             if tensor.dtype != _DTYPES[name] or tuple(tensor.shape) != self._shapes[name]:
                 return f"{name} is {tensor.dtype} {list(tensor.shape)}"
-        if metadata.get(_CHECKSUM) != _checksum(tensors):
+        if metadata.get(_CHECKSUM) != _checksum(tensors, path):
             return "its checksum differs"
         return None
 
@@ -124,8 +126,9 @@ def key(fingerprint: str, config: GraphConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _checksum(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """Of the content, the key and the day: a file in another's place is not taken for it."""
+    digest = hashlib.sha256(f"{path.parent.name}/{path.name}".encode())
     for name in _DTYPES:
         digest.update(tensors[name].numpy().tobytes())
     return digest.hexdigest()

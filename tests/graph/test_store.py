@@ -95,6 +95,27 @@ def test_a_graph_of_another_shape_is_not_taken(own: Panel) -> None:
     assert GraphStore(own.header, wider).read(DAY) is None
 
 
+def test_a_graph_of_another_day_or_setting_is_not_taken(own: Panel) -> None:
+    GraphBuilder(own, CONFIG).graph(DAY)
+    kept = GraphStore(own.header, CONFIG)
+    shutil.copy(kept.path(DAY), kept.path(DAY + 5))
+    assert kept.read(DAY + 5) is None
+    other = GraphStore(own.header, CONFIG.model_copy(update={"halflife": 7.0}))
+    other.folder.mkdir()
+    shutil.copy(kept.path(DAY), other.path(DAY))
+    assert other.read(DAY) is None
+    assert kept.read(DAY) is not None
+
+
+def test_kept_graphs_hold_no_file_open(own: Panel) -> None:
+    graphs = GraphBuilder(own, CONFIG.model_copy(update={"rebuild_days": 1}))
+    graphs.graph(DAY)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for day in range(DAY, DAY + 20):
+        graphs.graph(day)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_a_folder_that_cannot_be_written_costs_one_warning(
     own: Panel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,9 +23,10 @@ class DataConfig(ConfigModel):
     target: Literal["rank", "zscore", "raw"] = "rank"
     """How a day's forward returns become the training target: rank scaled to unit variance,
     z-score winsorised at 5, or the return itself. Metrics always use the return itself."""
-    neutral: Literal["none", "sector"] = "none"
+    neutral: Literal["none", "sector", "beta"] = "none"
     """What is taken out of a day's forward returns before they become the target: the mean of the
-    stock's sector, or nothing. Metrics always use the return itself."""
+    stock's sector, the market's return times the stock's beta of 60 days, or nothing. Metrics
+    always use the return itself."""
     features: tuple[str, ...] | None = None
     """Names of the dataset's features to use; null = all of them."""
     split: SplitConfig

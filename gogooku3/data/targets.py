@@ -77,6 +77,20 @@ def sector_neutral(return_MK: Tensor, sector_M: Tensor) -> Tensor:
     return (return_MK.double() - mean_SK[sector_M]).to(return_MK.dtype)
 
 
+def beta_neutral(return_MK: Tensor, beta_M: Tensor) -> Tensor:
+    """Returns minus beta times the market's return of the same days, which is the mean of the known
+    returns; NaN where the beta is unknown, and where fewer than two returns are known.
+
+    The beta is of the past, as it is known on the day; the market's forward return is of the
+    future, as the target is.
+    """
+    known_MK = torch.isfinite(return_MK)
+    filled_MK = torch.where(known_MK, return_MK, 0.0).double()
+    count_K = known_MK.sum(0)
+    market_K = torch.where(count_K >= 2, filled_MK.sum(0) / count_K.clamp(min=1), torch.nan)
+    return (return_MK.double() - beta_M.double().unsqueeze(1) * market_K).to(return_MK.dtype)
+
+
 @dataclass(frozen=True)
 class DayTargets:
     """What became of some stocks of a day."""
@@ -103,6 +117,11 @@ class Targets:
                 f"dataset {panel.header.name!r} knows no stock's sector, which "
                 "data.neutral = sector needs; use none"
             )
+        if data.neutral == "beta" and not bool(torch.isfinite(panel.beta_R).any()):
+            raise DatasetMismatchError(
+                f"dataset {panel.header.name!r} knows no stock's beta, which "
+                "data.neutral = beta needs; use none"
+            )
 
     def of(self, day: int, stock_N: Tensor) -> DayTargets:
         """The targets of some stocks of the day's universe. They are worked out over the whole
@@ -110,13 +129,15 @@ class Targets:
         everyone_M = self._panel.scored_stocks(day)
         row_M = self._panel.row_of_TN[day, everyone_M].long()
         return_MK = self._panel.targets_RK[row_M][:, self._horizons]
-        neutral_MK = self._made_neutral(return_MK, everyone_M)
+        neutral_MK = self._made_neutral(return_MK, everyone_M, row_M)
         target_MK = self._transform(neutral_MK)
         valid_MK = torch.isfinite(neutral_MK)
         place_N = torch.searchsorted(everyone_M, stock_N)
         return DayTargets(return_MK[place_N], target_MK[place_N], valid_MK[place_N])
 
-    def _made_neutral(self, return_MK: Tensor, stock_M: Tensor) -> Tensor:
+    def _made_neutral(self, return_MK: Tensor, stock_M: Tensor, row_M: Tensor) -> Tensor:
         if self._neutral == "sector":
             return sector_neutral(return_MK, self._panel.sector_N[stock_M])
+        if self._neutral == "beta":
+            return beta_neutral(return_MK, self._panel.beta_R[row_M])
         return return_MK

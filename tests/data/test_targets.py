@@ -76,6 +76,36 @@ def test_drawn_stocks_keep_their_neutral_targets(panel: Panel, data_config: Conf
     assert torch.equal(whole.valid_NK[3:9], some.valid_NK)
 
 
+def test_beta_neutral_targets_leave_no_market(panel: Panel, data_config: Config) -> None:
+    targets = Targets(panel, data_config(neutral="beta", target="raw", horizons=(5,)))
+    plain = Targets(panel, data_config(target="raw", horizons=(5,)))
+    stock_N = panel.scored_stocks(150)
+    found, before = targets.of(150, stock_N), plain.of(150, stock_N)
+    beta_N = panel.beta_R[panel.row_of_TN[150, stock_N].long()]
+    assert torch.equal(found.valid_NK[:, 0], before.valid_NK[:, 0] & torch.isfinite(beta_N))
+    assert found.valid_NK.any()
+    known_N = before.valid_NK[:, 0]
+    market = before.return_NK[known_N, 0].double().mean()
+    wanted_N = (before.return_NK[:, 0].double() - beta_N.double() * market).float()
+    inside_N = found.valid_NK[:, 0]
+    torch.testing.assert_close(found.target_NK[inside_N, 0], wanted_N[inside_N])
+    assert (found.target_NK[~inside_N] == 0).all()
+    np.testing.assert_array_equal(found.return_NK, before.return_NK)
+    # Which stocks are asked for changes nothing.
+    assert torch.equal(targets.of(150, stock_N[4:9]).target_NK, found.target_NK[4:9])
+
+
+def test_an_unknown_beta_is_masked(panel: Panel, data_config: Config) -> None:
+    beta_R = panel.beta_R.clone()
+    stock_N = panel.scored_stocks(150)
+    beta_R[panel.row_of_TN[150, stock_N[3]].long()] = torch.nan
+    found = Targets(replace(panel, beta_R=beta_R), data_config(neutral="beta")).of(150, stock_N)
+    assert not found.valid_NK[3].any()
+    nobody = replace(panel, beta_R=torch.full_like(panel.beta_R, torch.nan))
+    with pytest.raises(DatasetMismatchError, match=r"data\.neutral = beta"):
+        Targets(nobody, data_config(neutral="beta"))
+
+
 def test_neutral_without_its_data_is_an_error(panel: Panel, data_config: Config) -> None:
     nowhere_R = np.zeros(panel.header.rows, dtype=np.int32)
     index = replace(panel.index, sectors=((nowhere_R, 1), (nowhere_R, 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from app.cli.table import cell, duration, print_fields, print_table, size
 from gogooku3.data.graphs import remove_graphs
 
 if TYPE_CHECKING:
+    from gogooku3.config.source import SourceSpec
     from gogooku3.data.header import DatasetHeader
 
 commands = typer.Typer(help="Make datasets and look into them.", no_args_is_help=True)
@@ -67,46 +69,129 @@ def synth(
     _report(header, time.monotonic() - began, as_json=as_json)
 
 
+Table = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[TABLE]",
+        help="A .parquet, .csv or .arrow file, or a folder of them; may stand in the spec instead.",
+    ),
+]
+Spec = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="YAML or JSON that says which column is what."),
+]
+
+
 @commands.command()
 def build(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="IN", help="Daily bars: .parquet, .csv or .arrow."),
-    ],
     name: Annotated[str, typer.Option(help="Name of the dataset.")],
+    table: Table = None,
+    spec: Spec = None,
     top: Annotated[
         int | None,
         typer.Option(min=8, metavar="K", help="Each day's universe: the K most traded stocks."),
     ] = None,
-    horizons: Horizons = "1,5,10,20",
+    horizons: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DAYS,...",
+            help="Forward horizons of the targets, in market days; default: those of the spec's "
+            "ready-made targets, or 1,5,10,20.",
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Which features, in this order; default: all."),
+    ] = None,
     normalisation: Annotated[
         Literal["rank", "rank_gauss", "zscore"],
         typer.Option(help="How a feature is placed in its day."),
     ] = "rank",
+    storage: Annotated[
+        Literal["float32", "float16"],
+        typer.Option(help="How features are stored; float16 halves the file."),
+    ] = "float32",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build a dataset from daily bars: date, code, open, high, low, close, volume, sectors.
+    """Build a dataset from daily bars, ready-made features or both.
 
-    Example: gogooku3 data build bars.parquet --name jp --top 1000
+    Examples: gogooku3 data build bars.parquet --name jp --top 1000
+
+    gogooku3 data build --spec features.yaml --name mine --storage float16
     """
     path = _new_path(name, force)
-    wanted = _horizons(horizons)
+    wanted = _horizons(horizons) if horizons is not None else None
+    chosen = [part.strip() for part in features.split(",")] if features is not None else None
+    paths, read = _source(table, spec)
     from gogooku3.data.build import build as build_cache
 
     began = time.monotonic()
     with stage_bar(f"building {name}") as tell:
         header = build_cache(
-            source,
+            paths,
             name=name,
             out=path,
+            spec=read,
+            features=chosen,
             horizons=wanted,
             top=top,
             normalisation=normalisation,
+            storage=storage,
             progress=tell,
         )
     remove_graphs(path)  # those of the dataset it replaces
     _report(header, time.monotonic() - began, as_json=as_json)
+
+
+@commands.command()
+def validate(table: Table = None, spec: Spec = None, as_json: AsJson = False) -> None:
+    """Check a table without building: what would be refused, and what is odd.
+
+    Exits with 1 when there is an error: the table would be refused.
+
+    Example: gogooku3 data validate bars.parquet
+    """
+    paths, read = _source(table, spec)
+    from gogooku3.data.source import examine
+    from gogooku3.data.source.checks import CHECKS
+
+    bars, report = examine(paths, read)
+    if as_json:
+        answer_json({"ok": bars is not None, "report": [found.as_json() for found in report]})
+    elif report:
+        print_table(
+            ["check", "severity", "count", "share", "what", "such as"],
+            [
+                [
+                    found.check,
+                    found.severity,
+                    found.count,
+                    f"{found.share:.2%} of {CHECKS[found.check].unit}",
+                    CHECKS[found.check].meaning,
+                    "; ".join(found.examples),
+                ]
+                for found in report
+            ],
+        )
+    if bars is None:
+        errors = sum(found.severity == "error" for found in report)
+        raise CommandError(f"{errors} of the checks found errors: the table cannot be used")
+    note(
+        f"usable: {len(bars.codes)} stocks on {len(bars.calendar)} days, {bars.calendar[0]} to "
+        f"{bars.calendar[-1]}; {len(bars.ready_features)} ready-made features"
+    )
+
+
+def _source(table: Path | None, spec: Path | None) -> tuple[list[Path], SourceSpec]:
+    """The files to read, and how."""
+    from gogooku3.config.source import SourceSpec, read_source_spec
+
+    read = read_source_spec(spec) if spec is not None else SourceSpec()
+    paths = [table] if table is not None else [Path(name) for name in read.path]
+    if not paths:
+        raise UsageError("name a TABLE, or a --spec whose `path` names it")
+    return paths, read
 
 
 @commands.command()
@@ -120,17 +205,24 @@ def inspect(
     ] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Read every byte and compare with the fingerprints."),
+        typer.Option(
+            "--verify",
+            help="Read every byte, compare with the fingerprints, and work the targets out again "
+            "from the daily returns.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a dataset holds: days, stocks, universe, features, targets, the source's report."""
     from app.cli.datasets import find_dataset
+    from gogooku3.data.audit import audit_targets
     from gogooku3.data.inspect import describe
     from gogooku3.data.inspect import profile as profile_of
 
     header = find_dataset(dataset)
     described = describe(header, verify=verify)
+    if verify:
+        described["targets_against_prices"] = [asdict(found) for found in audit_targets(header)]
     if profile:
         described["profile"] = profile_of(header.path)
     if as_json:

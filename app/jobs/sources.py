@@ -21,7 +21,7 @@ class SourcePathError(SourceDataError):
 
 
 def find_source(root: Path, name: str) -> Path:
-    """The file that `name`, relative with `/` between folders, stands for below `root`.
+    """The file or folder that `name`, relative with `/` between folders, stands for below `root`.
 
     The root may be a link; nothing below it may lead out of it. Messages never tell where the
     root is. Raises SourcePathError.
@@ -42,6 +42,13 @@ def find_source(root: Path, name: str) -> Path:
     found = path.resolve()
     if not found.is_relative_to(inside) or found == inside:
         raise SourcePathError(f"{name!r} leads out of the server's data root")
+    if found.is_dir():
+        inner = list(_tables(found))
+        if not inner:
+            raise SourcePathError(f"folder {name!r} holds no table: {', '.join(SUFFIXES)}")
+        if not all((found / table).resolve().is_relative_to(inside) for table in inner):
+            raise SourcePathError(f"a file in {name!r} leads out of the server's data root")
+        return found
     if not found.is_file():
         raise SourcePathError(f"{name!r} is not a file")
     if found.suffix.lower() not in SUFFIXES:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gogooku3.config.base import ConfigModel
 from gogooku3.config.data import Horizon
 from gogooku3.config.job import DatasetName, LabelKey, LabelValue, LimitsConfig
+from gogooku3.config.source import FeatureName, SourceSpec
 
 Normalisation = Literal["rank", "rank_gauss", "zscore"]
 """How a feature is placed in its day's cross-section."""
+Storage = Literal["float32", "float16"]
+"""How features are stored."""
+HORIZONS = (1, 5, 10, 20)
+"""Of the targets, when neither the caller nor the source says."""
 SourcePath = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^/\\\x00][^\\\x00]*$")
 ]
@@ -30,26 +35,50 @@ class SynthSource(ConfigModel):
 
 
 class FileSource(ConfigModel):
-    """Daily bars in a file under the server's data root, the folder `data` of its home."""
+    """A table under the server's data root, the folder `data` of its home."""
 
     kind: Literal["file"] = "file"
     path: SourcePath
-    """Name below the data root, with `/` between folders: .parquet, .csv or .arrow."""
+    """Name below the data root, with `/` between folders: a .parquet, .csv or .arrow file, or a
+    folder of such files."""
+    spec: SourceSpec = SourceSpec()
+    """Which column of the table is what; the usual names need none."""
+
+    @model_validator(mode="after")
+    def _one_path(self) -> FileSource:
+        if self.spec.path:
+            raise PydanticCustomError(
+                "path_twice",
+                "the table is named by the source's own path; leave out the spec's",
+                {"field": "spec/path"},
+            )
+        return self
 
 
 DatasetSource = Annotated[SynthSource | FileSource, Field(discriminator="kind")]
+
+
+def _of_source(given: dict[str, Any]) -> tuple[int, ...]:
+    source = given.get("source")
+    ready = sorted(source.spec.targets) if isinstance(source, FileSource) else ()
+    return tuple(ready) or HORIZONS
 
 
 class DatasetConfig(ConfigModel):
     """What a dataset is made of and how."""
 
     source: DatasetSource
-    horizons: tuple[Horizon, ...] = Field(default=(1, 5, 10, 20), min_length=1, max_length=16)
-    """Forward horizons of the targets in market days, increasing."""
+    horizons: tuple[Horizon, ...] = Field(default_factory=_of_source, min_length=1, max_length=16)
+    """Forward horizons of the targets in market days, increasing. Not given = those of the source's
+    ready-made targets, or 1, 5, 10 and 20."""
+    features: tuple[FeatureName, ...] | None = Field(default=None, min_length=1, max_length=4096)
+    """Names of the features to build, in this order; null = all there are."""
     top: int | None = Field(default=None, ge=8)
     """Each day's universe: so many of the most traded stocks; null = all that trade regularly."""
     normalisation: Normalisation = "rank"
     """How a feature is placed in its day's cross-section."""
+    storage: Storage = "float32"
+    """How features are stored; float16 halves the file."""
 
     @field_validator("horizons")
     @classmethod

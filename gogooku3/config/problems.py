@@ -56,6 +56,8 @@ def problems_of(error: ValidationError, model: type[BaseModel], given: Any) -> l
     for item in error.errors(include_url=False):
         keys, owner = _locate(model, given, item["loc"])
         code = item["type"]
+        if code == "default_factory_not_called":  # for another field's fault, which is told
+            continue
         context = item.get("ctx") or {}
         if code == "extra_forbidden":
             problems.append(_unknown_key(keys, owner))

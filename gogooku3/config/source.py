@@ -14,7 +14,9 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     StringConstraints,
+    model_serializer,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -56,6 +58,12 @@ class SourceColumns(ConfigModel):
     """The coarser sector."""
     sector: ColumnName | None = None
     """The sector where there is one level only."""
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what was given: null says something else than nothing."""
+        whole: dict[str, Any] = serialise(self)
+        return {name: whole[name] for name in whole if name in self.model_fields_set}
 
 
 class FeatureColumn(ConfigModel):

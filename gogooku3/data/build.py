@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gogooku3.config.dataset import Normalisation
+from gogooku3.config.dataset import HORIZONS, Normalisation, Storage
 from gogooku3.config.source import SourceSpec
 from gogooku3.data.candidates import Candidate, candidates
-from gogooku3.data.columns import ColumnFile, Storage
+from gogooku3.data.columns import ColumnFile
 from gogooku3.data.header import DatasetHeader, read_header
 from gogooku3.data.labels import forward_return
 from gogooku3.data.normalise import normalise
@@ -30,8 +30,6 @@ from gogooku3.errors import SourceDataError
 
 Progress = Callable[[str, float], None]
 """Called with what was done and the share of the whole that is done."""
-HORIZONS = (1, 5, 10, 20)
-"""Of the targets, when neither the caller nor the source says."""
 
 
 def build(

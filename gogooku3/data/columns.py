@@ -11,15 +11,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gogooku3.config.dataset import Storage
 from gogooku3.data.fingerprints import of_values
 
-Storage = Literal["float32", "float16"]
 BLOCK_BYTES = 32 << 20
 """Rows are read in blocks of about this size."""
 

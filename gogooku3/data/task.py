@@ -45,6 +45,8 @@ from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe
 if TYPE_CHECKING:
     import polars as pl
 
+    from gogooku3.config.source import SourceSpec
+
 TELL_S = 1.0
 """Stages that follow each other faster than this are not all told."""
 SIMULATED_SHARE = 0.2
@@ -141,6 +143,7 @@ def _build(request: BuildRequest, tell: Stages) -> DatasetHeader:
 
     config = request.config
     table: pl.DataFrame | Path
+    spec: SourceSpec | None = None
     planted: Mapping[str, Any] | None = None
     match config.source:
         case SynthSource(stocks=stocks, days=days, seed=seed):
@@ -150,14 +153,17 @@ def _build(request: BuildRequest, tell: Stages) -> DatasetHeader:
             tell.begin(SIMULATED_SHARE)
         case FileSource():
             assert request.source is not None
-            table = request.source
+            table, spec = request.source, config.source.spec
     return build(
         table,
         name=request.name,
         out=request.out,
+        spec=spec,
+        features=config.features,
         horizons=config.horizons,
         top=config.top,
         normalisation=config.normalisation,
+        storage=config.storage,
         planted=planted,
         progress=tell,
     )

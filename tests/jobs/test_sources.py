@@ -46,7 +46,8 @@ def test_found(root: Path) -> None:
         "jp\\..\\secret.parquet",
         "jp/bars.parquet\x00",
         "a" * 300 + ".parquet",
-        "jp",
+        "empty",
+        "linked",
         "jp/bars.parquet/x",
         "out.parquet",
         "folder/secret.parquet",
@@ -60,10 +61,17 @@ def test_refused(root: Path, name: str) -> None:
     (root / "folder").symlink_to(root.parent)
     (root / "loop.parquet").symlink_to("loop.parquet")
     (root / "notes.txt").touch()
+    (root / "empty").mkdir()
+    (root / "linked").mkdir()
+    (root / "linked" / "a.parquet").symlink_to(root.parent / "secret.parquet")
     os.mkfifo(root / "pipe.parquet")
     with pytest.raises(SourcePathError) as raised:
         find_source(root, name)
     assert str(root) not in str(raised.value)
+
+
+def test_a_folder_of_tables_is_a_source(root: Path) -> None:
+    assert find_source(root, "jp") == (root / "jp").resolve()
 
 
 def test_hints(root: Path) -> None:

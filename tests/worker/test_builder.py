@@ -85,10 +85,26 @@ def test_what_is_wrong_with_the_data_is_the_reason(bench: Any) -> None:
     job = bench.job(job_id)
     assert job.state is JobState.FAILED
     assert (job.reason["class"], job.reason["code"]) == ("data", "source-data")
-    assert "column close" in job.reason["message"]
+    assert "no rows with a closing price" in job.reason["message"]
     assert str(path) not in job.reason["message"]
     assert job.attempts_used == 1
     assert left_in(bench) == []
+
+
+def test_a_spec_chooses_columns_features_and_storage(bench: Any) -> None:
+    table(bench, mine=pl.col("close") * 2)
+    spec = {"features": [{"column": "mine", "name": "double"}], "builtin_features": True}
+    job_id = post(
+        bench,
+        {"kind": "file", "path": "bars.parquet", "spec": spec},
+        features=["double", "return_1"],
+        storage="float16",
+    )
+    bench.run([])
+    assert bench.job(job_id).state is JobState.SUCCEEDED, bench.job(job_id).reason
+    built = read_header(bench.home / "caches" / "made.arrow")
+    assert built.feature_names == ("double", "return_1")
+    assert built.storage == "float16"
 
 
 def test_a_source_that_was_taken_away_is_the_reason(bench: Any) -> None:

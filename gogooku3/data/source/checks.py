@@ -31,6 +31,7 @@ CHECKS: dict[str, Check] = {
     "not_positive_close": Check("error", "rows", "close must be above 0"),
     "negative": Check("error", "rows", "a price or the volume must not be negative"),
     "infinite": Check("error", "rows", "a price or the volume is infinite"),
+    "null_column": Check("warning", "columns", "a column has no value on any row"),
     "spike": Check(
         "warning", "rows", "close moved by more than 60 % in a day; returns across it are unknown"
     ),

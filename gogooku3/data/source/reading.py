@@ -56,6 +56,10 @@ def examine(
     opened = open_table(table)
     wanted = assign(spec or SourceSpec(), opened)
     findings = Findings()
+    used = [*wanted.columns.values(), *(ready.column for ready in wanted.features)]
+    used += wanted.targets.values()
+    empty = opened.empty_columns(list(dict.fromkeys(used)))
+    findings.add("null_column", len(empty), len(used), empty)
     rows = _Rows(opened, wanted, findings)
     report = findings.report()
     if any(finding.severity == "error" for finding in report):

@@ -73,6 +73,23 @@ class Table:
         frame: pl.DataFrame = _asked(self._frame.select(names).collect, self._where)
         return frame
 
+    def empty_columns(self, names: Sequence[str]) -> list[str]:
+        """Those of the columns that have no value on any row; none of them is held in memory."""
+        schema = _asked(self._frame.collect_schema, self._where)
+        empty = []
+        for name in names:
+            column = pl.col(name)
+            known = column.is_not_null()
+            if schema[name].is_float():
+                known &= column.is_not_nan()
+            elif schema[name] == pl.String():
+                known &= column != ""
+            empty.append((~known.any()).alias(name))
+        if not names:
+            return []
+        found = _asked(self._frame.select(empty).collect, self._where).row(0)
+        return [name for name, is_empty in zip(names, found, strict=True) if is_empty]
+
 
 def is_number(dtype: pl.DataType) -> bool:
     """Whether values of this type are numbers or truth values."""

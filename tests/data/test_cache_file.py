@@ -121,6 +121,31 @@ def test_a_flipped_bit_is_found_by_verifying(
     assert panel.codes == good.codes
 
 
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_damaged_file_that_is_not_verified_is_read_or_refused(
+    header: DatasetHeader, tmp_path: Path, data: st.DataObject
+) -> None:
+    """Every index stays within the file: no crash, and nothing but our own errors."""
+    content = bytearray(header.path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        near = st.integers(0, 30_000) | st.integers(len(content) - 900_000, len(content) - 1)
+        content[data.draw(near)] ^= 1 << data.draw(st.integers(0, 7))
+    damaged = tmp_path / "damaged.arrow"
+    damaged.write_bytes(content)
+    try:
+        panel = Panel.open(damaged)
+        row_of_TN, universe_TN = panel.row_of_TN, panel.universe_TN
+        sector_N = panel.sector_N
+    except DatasetError:
+        return
+    assert row_of_TN.shape == universe_TN.shape == (len(panel.calendar), len(panel.codes))
+    assert int(row_of_TN.max()) == header.rows - 1
+    assert 0 <= int(sector_N.min()) <= int(sector_N.max()) < panel.sectors
+
+
 def test_a_changed_value_is_found_only_by_verifying(header: DatasetHeader, tmp_path: Path) -> None:
     panel = Panel.open(header.path)
     value = panel.features_RF[5000].numpy().tobytes()

@@ -20,7 +20,7 @@ from gogooku3.data.source.bars import Bars, Float, ReadyColumn
 from gogooku3.data.source.checks import EXAMPLES, Findings, sentence
 from gogooku3.data.source.market_checks import check_market
 from gogooku3.data.source.table import Table, Tabular, open_table
-from gogooku3.data.source.values import codes, days, numbers, words
+from gogooku3.data.source.values import codes, days, numbers, shown_as, words
 from gogooku3.errors import SourceDataError
 
 Bool = NDArray[np.bool_]
@@ -156,8 +156,8 @@ class _Rows:
         for place in places[:EXAMPLES].tolist():
             given = []
             if column:
-                raw = self._table.column(self._wanted.columns[column])[place]
-                given = [self._wanted.columns[column], str(raw)]
+                raw = shown_as(self._table.column(self._wanted.columns[column]).slice(place, 1))
+                given = [self._wanted.columns[column], raw]
             shown.append(" ".join([str(self._day[place]), str(self._code[place]), *given]))
         self._findings.add(check, len(places), self._count, shown)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from gogooku3.errors import SourceDataError
 
@@ -26,6 +27,8 @@ FORMATS = {
 """File types by suffix. `arrow` is the IPC file format."""
 GUESSED_ROWS = 10_000
 """Rows of a CSV file from which its numeric columns are told from text."""
+READ_ERRORS = (pl.exceptions.PolarsError, pa.ArrowException, OSError, UnicodeDecodeError)
+"""What Polars and Arrow raise on damaged bytes; on some of them Polars panics."""
 Tabular = pl.DataFrame | pl.LazyFrame | Path | Sequence[Path]
 
 
@@ -118,6 +121,9 @@ def open_table(given: Tabular) -> Table:
     about = _about(paths, [part.file for part in parts])
     if kind == "csv":
         return _open_csv(parts, about)
+    if kind == "arrow":
+        for part in parts:
+            _asked(partial(_validate_arrow, part.file), part.name)
     scan = pl.scan_parquet if kind == "parquet" else pl.scan_ipc
     return Table(_one_frame(parts, scan), about, where=about["file"])
 
@@ -196,6 +202,14 @@ def _one_frame(parts: Sequence[Part], scan: Callable[[Any], pl.LazyFrame]) -> pl
     return frame
 
 
+def _validate_arrow(file: Path) -> None:
+    """Polars maps Arrow files and trusts their offsets, which in a damaged one lead anywhere in
+    memory: they are checked first."""
+    with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
+        for place in range(reader.num_record_batches):
+            reader.get_batch(place).validate(full=True)
+
+
 def _open_csv(parts: Sequence[Part], about: dict[str, Any]) -> Table:
     """Every value is kept as its text: a code 0050 stays one, and what is no number is told with
     its row. Each column of a CSV file would cost a pass over all of it, hence the Parquet file;
@@ -222,7 +236,7 @@ def _open_csv(parts: Sequence[Part], about: dict[str, Any]) -> Table:
 def _asked(ask: Callable[[], Any], what: str) -> Any:
     try:
         return ask()
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+    except (*READ_ERRORS, pl.exceptions.PanicException) as error:
         raise SourceDataError(f"cannot read {what}: {first_line(error)}") from error
 
 

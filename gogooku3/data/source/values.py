@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from gogooku3.data.source.bars import Float
 from gogooku3.errors import SourceDataError
 
+EPOCH = date(1970, 1, 1).toordinal()
 NO_SECTOR = ("", "-", "nan", "null", "none", "n/a")
 """Words, in small letters, that stand for no sector."""
 
@@ -19,9 +22,9 @@ def days(column: pl.Series) -> pl.Series:
     Raises SourceDataError for any other type.
     """
     if column.dtype == pl.Date:
-        return column
+        return _of_years(column)
     if isinstance(column.dtype, pl.Datetime):
-        return column.dt.date()
+        return _of_years(column.dt.date())
     if column.dtype in (pl.String, pl.Categorical, pl.Enum):
         text = column.cast(pl.String).str.strip_chars()
         # A time of day may follow, as in 2020-01-31T00:00:00+09:00.
@@ -32,6 +35,22 @@ def days(column: pl.Series) -> pl.Series:
     raise SourceDataError(
         f"column {column.name} must hold dates or ISO text like 2020-01-31, not {column.dtype}"
     )
+
+
+def _of_years(day: pl.Series) -> pl.Series:
+    """Dates of the years 1 to 9999, which is as far as Python's go; others are unreadable."""
+    number = day.to_physical()
+    first, last = (when.toordinal() - EPOCH for when in (date.min, date.max))
+    inside = number.is_between(first, last)
+    return pl.select(pl.when(inside).then(day).alias(day.name)).to_series()
+
+
+def shown_as(cell: pl.Series) -> str:
+    """A column's one value as people read it."""
+    if isinstance(cell.dtype, pl.Date | pl.Datetime) and days(cell).is_null()[0]:
+        number = cell.to_physical()[0]
+        return "None" if number is None else f"beyond the year {date.max.year} ({number})"
+    return str(cell[0])
 
 
 def codes(column: pl.Series) -> pl.Series:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,9 +53,10 @@ class RowReader:
                 tile = slice(start, start + step)
                 self._copy(read_SN[tile], out_SNF[tile])
                 self._put_market(day_S[tile], out_SNF[tile])
-        # Absent rows were read as row 0: few as a rule, so they are found rather than multiplied.
-        absent = torch.nonzero(row_SN.reshape(-1) < 0).squeeze(1)
-        out_SNF.view(-1, out_SNF.shape[2]).index_fill_(0, absent, 0.0)
+        # Absent rows were read as row 0: few as a rule, so they are found rather than multiplied,
+        # and by numpy, which finds them several times faster.
+        absent = np.flatnonzero(row_SN.reshape(-1).numpy() < 0)
+        out_SNF.view(-1, out_SNF.shape[2]).index_fill_(0, torch.from_numpy(absent), 0.0)
 
     def _is_plain(self) -> bool:
         whole = self._columns is None and self._features_RF.dtype == torch.float32

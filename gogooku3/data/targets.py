@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
 from torch import Tensor
@@ -23,19 +22,17 @@ CLIP = 5.0
 def rank_target(return_NK: Tensor) -> Tensor:
     """Average rank over the stocks with a known return, centred, scaled so that distinct ranks
     have variance 1; 0 where unknown, and on days with fewer than two known returns."""
-    target_NK = torch.zeros_like(return_NK)
-    for place in range(return_NK.shape[1]):
-        known_N = torch.isfinite(return_NK[:, place])
-        return_M = return_NK[known_N, place]
-        size = len(return_M)
-        if size < 2:
-            continue
-        sorted_M = return_M.sort().values
-        below_M = torch.searchsorted(sorted_M, return_M)
-        up_to_M = torch.searchsorted(sorted_M, return_M, right=True)
-        centred_M = (below_M + up_to_M - size).to(return_NK.dtype)
-        target_NK[known_N, place] = centred_M * (0.5 * sqrt(12.0 / (size * size - 1.0)))
-    return target_NK
+    known_KN = torch.isfinite(return_NK).T
+    size_K1 = known_KN.sum(1, keepdim=True)
+    # Unknown returns lie behind all others, where no known one counts them.
+    value_KN = torch.where(known_KN, return_NK.T, torch.inf).contiguous()
+    sorted_KN = value_KN.sort(dim=1).values.contiguous()
+    below_KN = torch.searchsorted(sorted_KN, value_KN)
+    up_to_KN = torch.searchsorted(sorted_KN, value_KN, right=True)
+    centred_KN = (below_KN + up_to_KN - size_K1).to(return_NK.dtype)
+    scale_K1 = 0.5 * (12.0 / (size_K1.double().clamp(min=2).square() - 1.0)).sqrt()
+    ranked_KN = known_KN & (size_K1 >= 2)
+    return torch.where(ranked_KN, centred_KN * scale_K1.to(return_NK.dtype), 0.0).T.contiguous()
 
 
 def zscore_target(return_NK: Tensor) -> Tensor:

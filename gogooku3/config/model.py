@@ -96,46 +96,62 @@ class AtftGatFanConfig(ConfigModel):
                 "hidden_size {width} must be a multiple of encoder.heads {heads}",
                 {"width": width, "heads": self.encoder.heads, "field": "encoder/heads"},
             )
-        layers = self.gat.layers
-        heads = self.gat.heads
-        if heads is None:
-            heads = tuple(gcd(8 if layer == 0 else 4, width) for layer in range(layers))
-        concat = self.gat.concat
-        if concat is None:
-            concat = tuple(layer < layers - 1 for layer in range(layers))
-        for name, given in (("heads", heads), ("concat", concat)):
-            if len(given) != layers:
-                raise PydanticCustomError(
-                    "gat_list_length",
-                    "gat.{name} has {given} entries for {layers} layers: give one per layer, "
-                    "or leave it out and it is derived",
-                    {
-                        "name": name,
-                        "given": len(given),
-                        "layers": layers,
-                        "field": f"gat/{name}",
-                    },
-                )
-        for layer, (count, joined) in enumerate(zip(heads, concat, strict=True)):
-            if joined and width % count:
-                raise PydanticCustomError(
-                    "heads_width",
-                    "hidden_size {width} must be a multiple of the {count} heads of GAT layer "
-                    "{layer}, which are concatenated",
-                    {"width": width, "count": count, "layer": layer, "field": "gat/heads"},
-                )
-        if layers and self.graph.width == 0:
-            raise PydanticCustomError(
-                "graph_without_edges",
-                "{layers} GAT layers need edges: set graph.neighbours or another of "
-                "graph.*_neighbours above 0, or gat.layers to 0",
-                {"layers": layers, "field": "graph/neighbours"},
-            )
-        _fill(self, "gat", self.gat.model_copy(update={"heads": heads, "concat": concat}))
-        if self.head.hidden is None:
-            hidden = max(1, width // 2)
-            _fill(self, "head", self.head.model_copy(update={"hidden": hidden}))
+        _fill(self, "gat", _derived_gat(self.gat, self.graph, width))
+        _fill(self, "head", _derived_head(self.head, width))
         return self
+
+    @property
+    def edges(self) -> GraphConfig | None:
+        """How the graph that the model needs is made; None = it needs none."""
+        return self.graph if self.gat.layers else None
+
+
+class LstmConfig(ConfigModel):
+    """A plain LSTM over the look-back days, with the same heads and losses."""
+
+    kind: Literal["lstm"] = "lstm"
+    hidden_size: int = Field(default=64, ge=1, le=4096)
+    """D: width of the state."""
+    layers: int = Field(default=1, ge=1, le=8)
+    """Stacked LSTM layers."""
+    dropout: Rate = 0.1
+    """Dropout on the last state, between stacked layers and in the heads."""
+    head: HeadConfig = HeadConfig()
+
+    @model_validator(mode="after")
+    def _derive(self) -> LstmConfig:
+        _fill(self, "head", _derived_head(self.head, self.hidden_size))
+        return self
+
+
+class GatOnlyConfig(ConfigModel):
+    """Graph attention alone: the scored day's features of a stock and of its neighbours."""
+
+    kind: Literal["gat_only"] = "gat_only"
+    hidden_size: int = Field(default=64, ge=4, le=4096)
+    """D: width of every embedding."""
+    dropout: Rate = 0.1
+    """Dropout on the embedded features and in the heads."""
+    gat: GatConfig = GatConfig()
+    graph: GraphConfig = GraphConfig()
+    head: HeadConfig = HeadConfig()
+
+    @model_validator(mode="after")
+    def _derive(self) -> GatOnlyConfig:
+        if self.gat.layers == 0:
+            raise PydanticCustomError(
+                "gat_without_layers",
+                "gat_only needs at least one GAT layer",
+                {"field": "gat/layers"},
+            )
+        _fill(self, "gat", _derived_gat(self.gat, self.graph, self.hidden_size))
+        _fill(self, "head", _derived_head(self.head, self.hidden_size))
+        return self
+
+    @property
+    def edges(self) -> GraphConfig:
+        """How the graph that the model needs is made."""
+        return self.graph
 
 
 class LinearConfig(ConfigModel):
@@ -146,12 +162,84 @@ class LinearConfig(ConfigModel):
     """Ridge penalty per training row; 0 = ordinary least squares."""
 
 
+class LightGbmConfig(ConfigModel):
+    """Gradient-boosted trees (Ke et al., NeurIPS 2017) on the scored day's features, one fit per
+    horizon; needs the optional package: `pip install 'gogooku3[lightgbm]'`."""
+
+    kind: Literal["lightgbm"] = "lightgbm"
+    trees: int = Field(default=300, ge=1, le=10_000)
+    """Boosting rounds; fewer when stopped early."""
+    learning_rate: float = Field(default=0.03, gt=0.0, le=1.0)
+    """Share of each tree's prediction that is added."""
+    leaves: int = Field(default=31, ge=2, le=4096)
+    """Most leaves of a tree."""
+    min_leaf_rows: int = Field(default=500, ge=1)
+    """Fewest training rows in a leaf."""
+    feature_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Share of the features that a tree may use, drawn anew for each."""
+    row_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Share of the training rows that a tree sees, drawn anew for each."""
+    l2: float = Field(default=1.0, ge=0.0)
+    """L2 penalty on the leaves' values."""
+    max_bins: int = Field(default=63, ge=2, le=255)
+    """Histogram bins of each feature."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """Rounds without a smaller squared error on the held-out training days before the fit stops,
+    at its best round; null = all `trees`. Validation days take no part."""
+    held_out: float = Field(default=0.15, gt=0.0, le=0.5)
+    """Share of the training days, the latest ones, held out for `stop_after`; days whose label
+    reaches into them are left out."""
+
+
 class ReversalConfig(ConfigModel):
     """No training: the score is minus the stock's return over the last `days` days."""
 
     kind: Literal["reversal"] = "reversal"
     days: int | None = Field(default=None, ge=1, le=252)
     """Days of return to reverse; null = the horizon of each score."""
+
+
+def _derived_gat(gat: GatConfig, graph: GraphConfig, width: int) -> GatConfig:
+    """The graph layers with a head count and a join for each. Raises PydanticCustomError."""
+    layers, heads, concat = gat.layers, gat.heads, gat.concat
+    if heads is None:
+        heads = tuple(gcd(8 if layer == 0 else 4, width) for layer in range(layers))
+    if concat is None:
+        concat = tuple(layer < layers - 1 for layer in range(layers))
+    for name, given in (("heads", heads), ("concat", concat)):
+        if len(given) != layers:
+            raise PydanticCustomError(
+                "gat_list_length",
+                "gat.{name} has {given} entries for {layers} layers: give one per layer, "
+                "or leave it out and it is derived",
+                {"name": name, "given": len(given), "layers": layers, "field": f"gat/{name}"},
+            )
+    for layer, (count, joined) in enumerate(zip(heads, concat, strict=True)):
+        if joined and width % count:
+            raise PydanticCustomError(
+                "heads_width",
+                "hidden_size {width} must be a multiple of the {count} heads of GAT layer "
+                "{layer}, which are concatenated",
+                {"width": width, "count": count, "layer": layer, "field": "gat/heads"},
+            )
+    if layers and graph.width == 0:
+        raise PydanticCustomError(
+            "graph_without_edges",
+            "{layers} GAT layers need edges: set graph.neighbours or another of "
+            "graph.*_neighbours above 0, or gat.layers to 0",
+            {"layers": layers, "field": "graph/neighbours"},
+        )
+    return gat.model_copy(update={"heads": heads, "concat": concat})
+
+
+def _derived_head(head: HeadConfig, width: int) -> HeadConfig:
+    """The heads with a hidden width."""
+    return head if head.hidden else head.model_copy(update={"hidden": max(1, width // 2)})
+
+
+def edges_of(model: ModelConfig) -> GraphConfig | None:
+    """How the graph that a model needs is made; None = it needs none."""
+    return model.edges if isinstance(model, AtftGatFanConfig | GatOnlyConfig) else None
 
 
 def _fill(part: ConfigModel, name: str, value: Any) -> None:
@@ -161,6 +249,9 @@ def _fill(part: ConfigModel, name: str, value: Any) -> None:
 
 ModelConfig = Annotated[
     Annotated[AtftGatFanConfig, Tag("atft_gat_fan")]
+    | Annotated[LstmConfig, Tag("lstm")]
+    | Annotated[GatOnlyConfig, Tag("gat_only")]
+    | Annotated[LightGbmConfig, Tag("lightgbm")]
     | Annotated[LinearConfig, Tag("linear")]
     | Annotated[ReversalConfig, Tag("reversal")],
     Discriminator(kind_or("atft_gat_fan")),

@@ -41,7 +41,6 @@ class AtftGatFan(Model):
         if gat.heads is None or gat.concat is None or config.head.hidden is None:
             raise ConfigError("the model's configuration was not validated: derived fields lack")
         features, horizons = len(shape.features), len(shape.horizons)
-        self.needs_graph = gat.layers > 0
         self.top_k = fan.top_k
         self.main_head = (
             MainHead(

@@ -5,13 +5,16 @@ Shapes: B days, N stocks, T look-back days, F features, K horizons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from gogooku3.data.batch import Batch
+
+Learns = Literal["gradient", "fit", "nothing"]
+"""How a model learns: step by step, by one call of `fit`, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,19 @@ class ModelOutput:
 class Model(nn.Module):
     """A model of any kind. Subclasses set `learns` and implement `forward`."""
 
-    learns: ClassVar[Literal["gradient", "closed_form", "nothing"]] = "gradient"
-    needs_graph: bool = False
+    learns: ClassVar[Learns] = "gradient"
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Scores of one batch."""
         raise NotImplementedError
 
-    def fit(self, batches: Iterable[Batch]) -> None:
-        """Closed-form models: learn from one pass over the training days."""
+    def fit(self, batches: Iterable[Batch], check: Callable[[], None] = lambda: None) -> None:
+        """Learn from one pass over the training days.
+
+        Args:
+            batches: whole days, earliest first; each is used before the next is asked for.
+            check: called now and then after the pass; what it raises ends the fit.
+
+        Raises TypeError for a model that learns in another way.
+        """
         raise TypeError(f"{type(self).__name__} learns by {self.learns}, not by fit()")

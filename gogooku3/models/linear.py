@@ -5,15 +5,15 @@ Shapes: B days, N stocks, T look-back days, F features, G = F + 1 (a one in fron
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gogooku3.config import LinearConfig
 from gogooku3.data.batch import Batch
-from gogooku3.models.base import Model, ModelOutput, ModelShape
+from gogooku3.models.base import Learns, Model, ModelOutput, ModelShape
 
 
 class Linear(Model):
@@ -23,7 +23,7 @@ class Linear(Model):
     is known; the intercept is not penalised. Before `fit` every score is 0.
     """
 
-    learns: ClassVar[Literal["gradient", "closed_form", "nothing"]] = "closed_form"
+    learns: ClassVar[Learns] = "fit"
     weight_GK: Tensor
 
     def __init__(self, config: LinearConfig, shape: ModelShape) -> None:
@@ -38,7 +38,7 @@ class Linear(Model):
         score_BNK = x_BNF @ self.weight_GK[1:] + self.weight_GK[0]
         return ModelOutput(torch.where(batch.mask_BN[..., None], score_BNK, 0.0))
 
-    def fit(self, batches: Iterable[Batch]) -> None:
+    def fit(self, batches: Iterable[Batch], check: Callable[[], None] = lambda: None) -> None:
         """One pass over the training days; sums are kept in float64."""
         width, horizons = self.weight_GK.shape
         device = self.weight_GK.device

@@ -9,13 +9,19 @@ from typing import Any
 from gogooku3.config import ModelConfig
 from gogooku3.models.atft_gat_fan import AtftGatFan
 from gogooku3.models.base import Model, ModelShape
+from gogooku3.models.gat_only import GatOnly
+from gogooku3.models.lightgbm import LightGbm
 from gogooku3.models.linear import Linear
+from gogooku3.models.lstm import Lstm
 from gogooku3.models.reversal import Reversal
 
 MODELS: Mapping[str, Callable[[Any, ModelShape], Model]] = MappingProxyType(
     {
         "atft_gat_fan": AtftGatFan,
+        "gat_only": GatOnly,
+        "lightgbm": LightGbm,
         "linear": Linear,
+        "lstm": Lstm,
         "reversal": Reversal,
     }
 )

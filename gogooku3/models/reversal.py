@@ -5,14 +5,14 @@ Shapes: B days, N stocks, T look-back days, K horizons.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 
 from gogooku3.config import ReversalConfig
 from gogooku3.data.batch import Batch
 from gogooku3.errors import ConfigError
-from gogooku3.models.base import Model, ModelOutput, ModelShape
+from gogooku3.models.base import Learns, Model, ModelOutput, ModelShape
 
 
 class Reversal(Model):
@@ -22,7 +22,7 @@ class Reversal(Model):
     shorter. Absent days count as no move. Raises ConfigError when `days` exceeds the look-back.
     """
 
-    learns: ClassVar[Literal["gradient", "closed_form", "nothing"]] = "nothing"
+    learns: ClassVar[Learns] = "nothing"
 
     def __init__(self, config: ReversalConfig, shape: ModelShape) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gogooku3.config import AtftGatFanConfig, TrainConfig
+from gogooku3.config import TrainConfig, edges_of
 from gogooku3.data.header import check_data
 from gogooku3.data.panel import Panel
 from gogooku3.data.splits import Split, split_days
@@ -54,19 +54,17 @@ class Experiment:
         if problems:
             raise DatasetMismatchError("; ".join(f"{p.pointer}: {p.message}" for p in problems))
         split = split_days(panel.calendar, config.data, first_day=panel.header.first_day)
-        model_config, edge_features = config.model, 0
-        if isinstance(model_config, AtftGatFanConfig) and model_config.gat.layers > 0:
-            edge_features = len(edge_feature_names(model_config.graph))
+        edges = edges_of(config.model)
         shape = ModelShape(
             features=config.data.features or panel.header.feature_names,
             lookback=config.data.lookback,
             horizons=config.data.horizons,
             sectors=panel.sectors,
-            edge_features=edge_features,
+            edge_features=0 if edges is None else len(edge_feature_names(edges)),
         )
         torch.manual_seed(derive(config.seed, "weights"))
-        model = build_model(model_config, shape).to(device)
-        feed = Feed(panel, config, model, device)
+        model = build_model(config.model, shape).to(device)
+        feed = Feed(panel, config, device)
         precision = choose_precision(config.precision, device)
         experiment = cls(config, panel, split, device, precision, shape, model, feed, None)
         if model.learns == "gradient":

@@ -7,20 +7,19 @@ from datetime import date
 
 import torch
 
-from gogooku3.config import AtftGatFanConfig, TrainConfig
+from gogooku3.config import TrainConfig, edges_of
 from gogooku3.data.batch import Batch
 from gogooku3.data.batches import BatchMaker
 from gogooku3.data.panel import Panel
 from gogooku3.data.scaling import MarketScaling
 from gogooku3.graph import GraphBuilder
-from gogooku3.models.base import Model
 
 EVALUATION_STOCKS = 4096
 """Stocks an evaluation batch holds at most, unless one day alone has more."""
 
 
 class Feed:
-    """Makes the batches of one dataset for one model.
+    """Makes the batches of one dataset for one configuration.
 
     A batch's features lie in memory that the next batch overwrites: use it before asking again.
     """
@@ -29,7 +28,6 @@ class Feed:
         self,
         panel: Panel,
         config: TrainConfig,
-        model: Model,
         device: torch.device,
         scaling: MarketScaling | None = None,
     ) -> None:
@@ -38,9 +36,8 @@ class Feed:
         self.panel = panel
         self.device = device
         self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling)
-        self._graph: GraphBuilder | None = None
-        if model.needs_graph and isinstance(config.model, AtftGatFanConfig):
-            self._graph = GraphBuilder(panel, config.model.graph)
+        edges = edges_of(config.model)
+        self._graph = None if edges is None else GraphBuilder(panel, edges)
 
     @property
     def scaling(self) -> MarketScaling:

@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 _PACKAGES = ("gogooku3", "torch", "numpy", "pyarrow", "safetensors", "adabelief-pytorch")
+_OPTIONAL = ("lightgbm",)
 _VARIABLES = (
     "OMP_NUM_THREADS",
     "OMP_WAIT_POLICY",
@@ -32,6 +34,9 @@ def code_version() -> str:
 def environment() -> dict[str, str]:
     """Versions of what takes part in the arithmetic, and the machine's kind."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
+    for name in _OPTIONAL:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return versions | {
         "python": platform.python_version(),
         "platform": f"{sys.platform}-{platform.machine()}",

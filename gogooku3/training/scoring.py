@@ -114,7 +114,7 @@ class ScoringModel:
         data = config.data.model_copy(update={"features": self.manifest.signature.features})
         scaling = MarketScaling(self.manifest.market_scaling)
         config = config.model_copy(update={"data": data})
-        return Feed(panel, config, self.model, self.device, scaling)
+        return Feed(panel, config, self.device, scaling)
 
     def _open(self, dataset: Path | str | Panel) -> Panel:
         panel = dataset if isinstance(dataset, Panel) else Panel.open(Path(dataset))

@@ -166,7 +166,7 @@ class _Run:
         if self.should_stop():
             raise Interrupted
         if experiment.learner is None:
-            if experiment.model.learns == "closed_form":
+            if experiment.model.learns == "fit":
                 self._fit()
             self.step = experiment.steps
             return
@@ -181,20 +181,23 @@ class _Run:
             raise Interrupted
 
     def _fit(self) -> None:
-        """Fit a closed-form model; being asked to stop leaves it as it was."""
+        """Fit a model that learns at once; being asked to stop leaves it as it was."""
         began = time.monotonic()
+
+        def check() -> None:
+            if self.should_stop():
+                raise Interrupted
 
         def batches() -> Iterator[Batch]:
             for group in self.experiment.feed.evaluation_batches(self.experiment.split.train_D):
-                if self.should_stop():
-                    raise Interrupted
+                check()
                 asked = time.monotonic()
                 batch = self.experiment.feed.batch(group)
                 self.statistics.wait_s += time.monotonic() - asked
                 self.statistics.count(batch.mask_BN)
                 yield batch
 
-        self.experiment.model.fit(batches())
+        self.experiment.model.fit(batches(), check)
         self.statistics.elapsed_s = time.monotonic() - began
 
     def _after_step(self, epoch: int, step: int, seconds: float) -> bool:

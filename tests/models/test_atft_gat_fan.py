@@ -72,7 +72,7 @@ def test_every_hyper_parameter_is_alive(
 def test_any_number_of_graph_layers(layers: int, shape: ModelShape, make_batch: Make) -> None:
     batch = make_batch()
     model = _model(shape, gat={"layers": layers})
-    assert model.needs_graph == (layers > 0)
+    assert (model.graph is not None) == (layers > 0)
     score_BNK = model(batch).score_BNK
     score_BNK.square().sum().backward()
     assert torch.isfinite(score_BNK).all()
@@ -115,7 +115,7 @@ def test_a_batch_without_a_graph_is_an_error(shape: ModelShape, make_batch: Make
 def test_graph_layers_need_edge_features(shape: ModelShape) -> None:
     with pytest.raises(ConfigError, match="edges"):
         _model(replace(shape, edge_features=0))
-    assert not _model(replace(shape, edge_features=0), gat={"layers": 0}).needs_graph
+    assert _model(replace(shape, edge_features=0), gat={"layers": 0}).graph is None
 
 
 def test_the_sector_matters(shape: ModelShape, make_batch: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,17 @@ from gogooku3.models import MODELS, Model, ModelShape, build_model
 
 CONFIG: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
 Make = Callable[..., Batch]
+SMALL: dict[str, dict[str, Any]] = {
+    "atft_gat_fan": {"hidden_size": 16},
+    "gat_only": {"hidden_size": 16},
+    "lstm": {"hidden_size": 16},
+    "lightgbm": {"min_leaf_rows": 2, "learning_rate": 0.1},
+}
 ALL = pytest.mark.parametrize("kind", sorted(MODELS))
+
+
+def config_of(kind: str) -> ModelConfig:
+    return CONFIG.validate_python({"kind": kind} | SMALL.get(kind, {}))
 
 
 @pytest.fixture
@@ -25,12 +36,9 @@ def make_model(shape: ModelShape, make_batch: Make) -> Callable[[str], Model]:
 
     def make(kind: str) -> Model:
         torch.manual_seed(0)
-        given = {"kind": kind}
-        if kind == "atft_gat_fan":
-            given |= {"hidden_size": 16}
-        model = build_model(CONFIG.validate_python(given), shape)
-        if model.learns == "closed_form":
-            model.fit([make_batch(seed=7), make_batch(seed=8)])
+        model = build_model(config_of(kind), shape)
+        if model.learns == "fit":
+            model.fit([make_batch(days=8, stocks=40, seed=seed) for seed in (7, 8)])
         return model.eval()
 
     return make
@@ -143,9 +151,8 @@ def test_a_saved_model_scores_the_same_bit_for_bit(
     kind: str, make_model: Callable[[str], Model], make_batch: Make, shape: ModelShape
 ) -> None:
     batch, model = make_batch(), make_model(kind)
-    given = {"kind": kind} | ({"hidden_size": 16} if kind == "atft_gat_fan" else {})
     torch.manual_seed(99)
-    other = build_model(CONFIG.validate_python(given), shape).eval()
+    other = build_model(config_of(kind), shape).eval()
     if model.learns != "nothing":
         assert not torch.equal(other(batch).score_BNK, model(batch).score_BNK)
     other.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
@@ -175,6 +182,6 @@ def test_models_that_do_not_fit_say_so(
     kind: str, make_model: Callable[[str], Model], make_batch: Make
 ) -> None:
     model = make_model(kind)
-    if model.learns != "closed_form":
+    if model.learns != "fit":
         with pytest.raises(TypeError, match=model.learns):
             model.fit([make_batch()])

@@ -140,28 +140,30 @@ def read(path: Path) -> pa.Table:
         return pa.ipc.open_file(file).read_all()
 
 
-@pytest.mark.parametrize("kind", ["linear", "reversal"])
+@pytest.mark.parametrize("kind", ["linear", "lightgbm", "reversal"])
 def test_models_without_gradient_take_one_epoch(
     tiny: Path, tmp_path: Path, make_config: MakeConfig, kind: str
 ) -> None:
     events: list[Event] = []
-    config = make_config(max_epochs=7, model={"kind": kind})
+    model = {"kind": kind} | ({"min_leaf_rows": 20} if kind == "lightgbm" else {})
+    config = make_config(max_epochs=7, model=model)
     result = train(config, dataset=tiny, out_dir=tmp_path, on_event=events.append)
     assert kinds(events) == ["start", "epoch", "checkpoint", "resume_point", "end"]
     assert result.outcome == "completed"
     assert result.best_epoch == 1
     rank_ic = result.best_metrics["valid/rank_ic@1"]
     assert rank_ic is not None
-    if kind == "linear":
+    if kind != "reversal":
         assert rank_ic > 0.3  # it found the signal that every day holds
     assert read_checkpoint(tmp_path / "epoch-0001.gk3")[0].config == config
 
 
-def test_an_interrupted_closed_form_fit_starts_again(
-    tiny: Path, tmp_path: Path, make_config: MakeConfig
+@pytest.mark.parametrize(("kind", "questions"), [("linear", 2), ("lightgbm", 9)])
+def test_an_interrupted_fit_starts_again(
+    tiny: Path, tmp_path: Path, make_config: MakeConfig, kind: str, questions: int
 ) -> None:
-    config = make_config(model={"kind": "linear"})
-    asked = iter([False, False, True])
+    config = make_config(model={"kind": kind})
+    asked = iter([False] * questions + [True])
     first = train(
         config,
         dataset=tiny,

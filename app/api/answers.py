@@ -173,6 +173,14 @@ class MetricsAnswer(Answer):
     sampled: bool
 
 
+class JobsMetrics(Answer):
+    """The series of several jobs, in the order that was asked for."""
+
+    jobs: list[MetricsAnswer]
+    missing: list[str]
+    """Ids that no job has (any more)."""
+
+
 class AttemptAnswer(Answer):
     """One run of a job: who held the lease, when, and how it ended."""
 

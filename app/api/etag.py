@@ -13,10 +13,28 @@ from starlette.responses import Response
 def cacheable(request: Request, answer: BaseModel) -> Response:
     """The answer with its ETag, or 304 when the client's `If-None-Match` names it."""
     content = answer.model_dump_json().encode()
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    etag = tag_of(content)
+    return fresh(etag) if unchanged(request, etag) else fresh(etag, content)
+
+
+def tag_of(*parts: object) -> str:
+    """An ETag for everything that `parts` tell apart."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else f"{part}\x1f".encode())
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def unchanged(request: Request, etag: str) -> bool:
+    """Whether the client has this already."""
+    return matches(request.headers.get("if-none-match"), etag)
+
+
+def fresh(etag: str, content: bytes | None = None) -> Response:
+    """JSON under its ETag; without content, 304."""
     # no-cache means: keep it, but ask again before using it.
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if matches(request.headers.get("if-none-match"), etag):
+    if content is None:
         return Response(status_code=304, headers=headers)
     return Response(content, 200, headers, media_type="application/json")
 

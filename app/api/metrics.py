@@ -1,27 +1,41 @@
-"""GET /v1/jobs/{id}/metrics: series of metrics, bounded in size without losing their extremes."""
+"""Series of metrics, of one job or of many, bounded in size without losing their extremes."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from pydantic_core import to_json
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import MetricsAnswer, MetricSeries
+from app.api.answers import JobsMetrics, MetricsAnswer
 from app.api.auth import reader
-from app.api.etag import NOT_MODIFIED, cacheable
+from app.api.body import RawBody, parse
+from app.api.creation import checked
+from app.api.errors import QueryError
+from app.api.etag import NOT_MODIFIED, fresh, tag_of, unchanged
+from app.api.openapi import body_of
 from app.api.parameters import JobId, StorableQuery, problems
+from app.api.requests import MetricsQuery
 from app.api.server import ServerDep
+from app.domain import InvalidSpecError
 from app.jobs import read
+from app.jobs.series import LAST_STEP, Series, Window, extents, thinned
+from gogooku3.config import Problem, check
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(reader), StorableQuery])
+MOST_POINTS = 200_000
+"""Points of one answer: more than any page of charts draws, and little to hold."""
 
-Step = Annotated[int | None, Query(ge=0, le=2**31 - 1)]
+router = APIRouter(prefix="/v1", tags=["jobs"], dependencies=[Depends(reader), StorableQuery])
+
+Step = Annotated[int | None, Query(ge=0, le=LAST_STEP)]
 
 
 @router.get(
-    "/{job_id}/metrics",
+    "/jobs/{job_id}/metrics",
     summary="Read a job's metrics",
     response_model=MetricsAnswer,
     responses={**NOT_MODIFIED, **problems(404)},
@@ -45,22 +59,67 @@ def get_metrics(
     wanted = None
     if names is not None:
         wanted = sorted({name.strip() for item in names for name in item.split(",")} - {""})
-    with server.database.session() as session:
-        read.job(session, job_id)
-        found = read.metric_series(
-            session,
-            job_id,
-            names=wanted,
-            split=split,
-            start=start,
-            end=end,
-            max_points=max_points,
-        )
-        series = [MetricSeries.model_validate(one) for one in found]
-    answer = MetricsAnswer(
-        job_id=job_id,
-        series=series,
-        total=sum(one.total for one in series),
-        sampled=any(one.sampled for one in series),
+    query = MetricsQuery(
+        jobs=[job_id], names=wanted, split=split, start=start, end=end, max_points=max_points
     )
-    return cacheable(request, answer)
+    with server.database.session() as session:
+        # Points come with an event, in one transaction: no new event, no new point.
+        etag = tag_of(job_id, read.last_seq(session, job_id), str(request.query_params))
+        if unchanged(request, etag):
+            return fresh(etag)
+        answer = _answer(session, job_id, query)
+    return fresh(etag, to_json(answer, inf_nan_mode="null"))
+
+
+@router.post(
+    "/metrics/query",
+    summary="Read the metrics of several jobs",
+    response_model=JobsMetrics,
+    openapi_extra=body_of("MetricsQuery", {"jobs": [], "names": ["valid/rank_ic"]}),
+    responses=problems(400, 413, 415),
+)
+def query_metrics(server: ServerDep, raw: RawBody) -> Response:
+    """For dashboards and comparisons: the same series of up to 100 jobs at once."""
+    query = checked(parse(raw), _checked_query)
+    found, missing = [], []
+    with server.database.session() as session:
+        known = read.existing(session, query.jobs)
+        room = MOST_POINTS
+        for job_id in dict.fromkeys(query.jobs):
+            if job_id not in known:
+                missing.append(job_id)
+                continue
+            answer = _answer(session, job_id, query, room)
+            room -= sum(len(one.points) for one in answer["series"])
+            found.append(answer)
+    content = to_json({"jobs": found, "missing": missing}, inf_nan_mode="null")
+    return Response(content, media_type="application/json")
+
+
+def _checked_query(given: Any) -> MetricsQuery:
+    query, found = check(MetricsQuery, given)
+    if query is None:
+        raise InvalidSpecError(found)
+    return query
+
+
+def _answer(
+    session: Session, job_id: str, query: MetricsQuery, room: int = MOST_POINTS
+) -> dict[str, Any]:
+    """A MetricsAnswer, as plain as it goes out: its thousands of points are not checked again."""
+    end = LAST_STEP if query.end is None else query.end
+    window = Window(query.start or 0, end)
+    found = extents(session, job_id, names=query.names, split=query.split, window=window)
+    if sum(min(one.total, query.max_points) for one in found) > room:
+        message = (
+            f"the answer would hold more than {MOST_POINTS} points; lower `max_points`, or ask "
+            "for fewer names or jobs"
+        )
+        raise QueryError([Problem("/query/max_points", "too-many-points", message)])
+    series: Sequence[Series] = thinned(session, job_id, found, window, query.max_points)
+    return {
+        "job_id": job_id,
+        "series": series,
+        "total": sum(one.total for one in series),
+        "sampled": any(one.sampled for one in series),
+    }

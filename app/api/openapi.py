@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app.api.problem import ProblemAnswer
 from app.api.release import VERSION
+from app.api.requests import MetricsQuery
 from gogooku3.config import DatasetConfig, DatasetSpec, JobSpec
 
 _REF = "#/components/schemas/{model}"
@@ -56,14 +57,15 @@ DATASET_EXAMPLE = {
 }
 
 
-def _body(model: str, example: dict[str, Any]) -> dict[str, Any]:
+def body_of(model: str, example: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of an endpoint that takes `model` and checks it itself."""
     schema = {"$ref": _REF.format(model=model)}
     content = {"application/json": {"schema": schema, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-JOB_SPEC_BODY = _body("JobSpec", EXAMPLE)
-DATASET_SPEC_BODY = _body("DatasetSpec", DATASET_EXAMPLE)
+JOB_SPEC_BODY = body_of("JobSpec", EXAMPLE)
+DATASET_SPEC_BODY = body_of("DatasetSpec", DATASET_EXAMPLE)
 """`openapi_extra` of endpoints that take a specification and check it themselves."""
 
 DESCRIPTION = """Training jobs for stock-ranking models: post a specification, watch every epoch,
@@ -85,6 +87,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas |= _definitions(ProblemAnswer, "Problem")
         schemas |= _definitions(DatasetSpec, "DatasetSpec")
         schemas |= _definitions(DatasetConfig, "DatasetConfig")
+        schemas |= _definitions(MetricsQuery, "MetricsQuery")
         for answer, parts in _ANSWERS_WITH_PARTS.items():
             for field, models in parts.items():
                 properties = schemas[answer]["properties"]

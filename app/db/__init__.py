@@ -8,6 +8,7 @@ from app.db.database import Database
 from app.db.idempotency_key import IdempotencyKey
 from app.db.job import Job
 from app.db.job_event import JobEvent
+from app.db.metric_block import MetricBlock
 from app.db.metric_point import MetricPoint
 from app.db.worker import Worker
 
@@ -21,6 +22,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "Json",
+    "MetricBlock",
     "MetricPoint",
     "Worker",
 ]

@@ -22,8 +22,10 @@ __all__ = [
     "checkpoint",
     "checkpoints",
     "events_after",
+    "existing",
     "job",
     "last_checkpoint",
+    "last_seq",
     "list_jobs",
     "metric_series",
     "workers",
@@ -36,6 +38,19 @@ def job(session: Session, job_id: str) -> Job:
     if found is None:
         raise NotFoundError(f"no job {job_id!r}")
     return found
+
+
+def last_seq(session: Session, job_id: str) -> int:
+    """The number of a job's newest event. Raises NotFoundError."""
+    found = session.scalar(select(Job.last_seq).where(Job.id == job_id))
+    if found is None:
+        raise NotFoundError(f"no job {job_id!r}")
+    return found
+
+
+def existing(session: Session, job_ids: Sequence[str]) -> set[str]:
+    """Those of the ids that a job has."""
+    return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids))))
 
 
 def attempts(session: Session, job_id: str) -> Sequence[Attempt]:

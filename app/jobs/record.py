@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app.db import Attempt, Checkpoint, Job, JobEvent, Json, MetricPoint
+from app.db import Attempt, Checkpoint, Job, JobEvent, Json
 from app.db.jsonb import storable_text
 from app.domain import new_id
 from app.jobs.append import append
 from app.jobs.lock import lock_running
+from app.jobs.points import NewPoint, store_points
 from gogooku3.events import (
     CheckpointEvent,
     DatasetEvent,
@@ -41,6 +42,7 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
     """
     job = lock_running(session, job_id, attempt)
     known = _known_epochs(session, job_id, events)
+    points: list[NewPoint] = []
     for event in _newest_place_only(events):
         match event:
             case StartEvent():
@@ -51,7 +53,7 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
                 _stage(session, job, event)
             case EpochEvent() if event.epoch not in known:
                 known.add(event.epoch)
-                _epoch(session, job, event)
+                points += _epoch(session, job, event)
             case CheckpointEvent():
                 _checkpoint(session, job, event)
             case ResumePointEvent():
@@ -60,6 +62,7 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
                 _warning(session, job, event)
             case EpochEvent() | FailureEvent() | EndEvent() | DatasetEvent():
                 pass
+    store_points(session, job_id, attempt, points)
     session.flush()
     return job.last_seq
 
@@ -115,32 +118,20 @@ def _stage(session: Session, job: Job, event: StageEvent) -> None:
         append(session, job, "progress", place)
 
 
-def _epoch(session: Session, job: Job, event: EpochEvent) -> None:
+def _epoch(session: Session, job: Job, event: EpochEvent) -> list[NewPoint]:
+    """Tell the epoch; its points are for the caller to store with those of others."""
     metrics = {
         storable_text(name): value if value is not None and math.isfinite(value) else None
         for name, value in event.metrics.items()
     }
     payload = {"epoch": event.epoch, "metrics": metrics, "duration_s": event.duration_s}
     append(session, job, "epoch", payload, epoch=event.epoch)
-    if metrics:
-        session.execute(
-            insert(MetricPoint),
-            [
-                {
-                    "job_id": job.id,
-                    "name": name,
-                    "step": event.epoch,
-                    "value": value,
-                    "attempt": job.attempt,
-                }
-                for name, value in metrics.items()
-            ],
-        )
     _update_attempt(session, job, last_epoch=event.epoch)
     before = job.progress or {}
     if event.epoch > before.get("epochs_done", 0):
         job.metrics = metrics
         job.progress = _after_epoch(job, before, event)
+    return [NewPoint(name, event.epoch, value) for name, value in metrics.items()]
 
 
 def _after_epoch(job: Job, before: Json, event: EpochEvent) -> Json:

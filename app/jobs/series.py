@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from app.db import MetricPoint
+from app.db.metric_block import BLOCK
 
 _KEPT = 4
 """Points that a bucket may keep: first, last, lowest, highest."""
+LAST_STEP = 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Point:
     """A metric's value at the end of an epoch; null = undefined there."""
 
@@ -25,7 +27,7 @@ class Point:
     attempt: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Series:
     """A metric over the epochs."""
 
@@ -35,6 +37,41 @@ class Series:
     """Points there are in the range that was asked for."""
     sampled: bool
     """Whether some of them were left out."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A metric's name, and how far and how dense its points lie in the range asked for."""
+
+    name: str
+    total: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A range of steps, both included, in the parts that its reading is made of.
+
+    The whole blocks inside are read from `metric_blocks`; the first block, which has no row there,
+    and the blocks that the range cuts are read from the points themselves.
+    """
+
+    start: int = 0
+    end: int = LAST_STEP
+
+    def parameters(self) -> dict[str, int]:
+        """What the statements call the parts."""
+        first_block = max(1, -(-self.start // BLOCK))
+        end_block = (self.end + 1) // BLOCK
+        return {
+            "first_block": first_block,
+            "end_block": end_block,
+            "head_start": self.start,
+            "head_end": min(self.end, first_block * BLOCK - 1),
+            "tail_start": max(end_block, first_block) * BLOCK,
+            "tail_end": self.end,
+        }
 
 
 def metric_series(
@@ -49,72 +86,184 @@ def metric_series(
 ) -> list[Series]:
     """A job's metrics in order of name, each with at most `max_points` (>= 4) points.
 
-    A longer series is cut into equal buckets, and of each its first, last, lowest and highest
-    point is kept: the same call gives the same points, and no peak is lost. `split` keeps the names
-    that start with `split/`; `start` and `end` are epochs, both included. The work is done in
-    the database, so memory stays flat.
+    A longer series is cut into buckets of equally many steps, and of each its first, last, lowest
+    and highest point is kept: the same call gives the same points, and no peak is lost. Buckets of
+    128 steps and more are made of whole blocks (`metric_blocks`), so a series of a million points
+    costs a few thousand rows; memory is bounded by what is answered. `split` keeps the names
+    that start with `split/`; `start` and `end` are epochs, both included.
     """
-    point = MetricPoint
-    conditions: list[ColumnElement[bool]] = [point.job_id == job_id]
+    window = Window(start or 0, LAST_STEP if end is None else end)
+    found = extents(session, job_id, names=names, split=split, window=window)
+    return thinned(session, job_id, found, window, max_points)
+
+
+def extents(
+    session: Session,
+    job_id: str,
+    *,
+    names: Sequence[str] | None,
+    split: str | None,
+    window: Window,
+) -> list[Extent]:
+    """The job's metrics that have points in the window, in order of name."""
+    wanted = _names(session, job_id)
     if names is not None:
-        conditions.append(point.name.in_(names))
+        wanted = [name for name in wanted if name in set(names)]
     if split is not None:
-        conditions.append(point.name.startswith(f"{split}/", autoescape=True))
-    if start is not None:
-        conditions.append(point.step >= start)
-    if end is not None:
-        conditions.append(point.step <= end)
+        wanted = [name for name in wanted if name.startswith(f"{split}/")]
+    if not wanted:
+        return []
+    rows = session.execute(_EXTENTS, {"job_id": job_id, "names": wanted, **window.parameters()})
+    return [Extent(name, int(total), first, last) for name, total, first, last in rows]
+
+
+def thinned(
+    session: Session, job_id: str, found: Sequence[Extent], window: Window, max_points: int
+) -> list[Series]:
+    """The series of these extents, each with at most `max_points` points."""
     buckets = max(max_points // _KEPT, 1)
-    numbered = (
-        select(
-            point.name,
-            point.step,
-            point.value,
-            point.at,
-            point.attempt,
-            (func.row_number().over(partition_by=point.name, order_by=point.step) - 1).label("n"),
-            func.count().over(partition_by=point.name).label("total"),
-        )
-        .where(*conditions)
-        .subquery()
-    )
-    row = numbered.c
-    bucketed = select(
-        numbered,
-        # Whole numbers: the buckets' borders are the same on every machine.
-        case((row.total <= max_points, row.n), else_=row.n * buckets // row.total).label("bucket"),
-    ).subquery()
-    cell = bucketed.c
-    in_bucket = (cell.name, cell.bucket)
-    bounded = select(
-        bucketed,
-        func.min(cell.step).over(partition_by=in_bucket).label("first"),
-        func.max(cell.step).over(partition_by=in_bucket).label("last"),
-        func.min(cell.value).over(partition_by=in_bucket).label("low"),
-        func.max(cell.value).over(partition_by=in_bucket).label("high"),
-    ).subquery()
-    bound = bounded.c
-    in_bucket = (bound.name, bound.bucket)
+    whole, fine, coarse = list[Extent](), list[Extent](), list[Extent]()
+    for one in found:
+        if one.total <= max_points:
+            whole.append(one)
+        elif one.last - one.first < BLOCK * buckets:
+            fine.append(one)
+        else:
+            coarse.append(one)
+    points: dict[str, list[Point]] = {one.name: [] for one in found}
 
-    def first_step_at(value: ColumnElement[float]) -> ColumnElement[int]:
-        steps = func.min(bound.step).filter(bound.value == value)
-        return steps.over(partition_by=in_bucket)
+    def read(statement: TextClause, some: Sequence[Extent], **more: Any) -> None:
+        if not some:
+            return
+        parameters = {
+            "job_id": job_id,
+            "names": [one.name for one in some],
+            "start": window.start,
+            "end": window.end,
+            **more,
+        }
+        for name, step, value, at, attempt in session.execute(statement, parameters):
+            points[name].append(Point(step, value, at, attempt))
 
-    marked = select(
-        bounded,
-        first_step_at(bound.low).label("lowest"),
-        first_step_at(bound.high).label("highest"),
-    ).subquery()
-    kept = marked.c
-    statement = (
-        select(kept.name, kept.step, kept.value, kept.at, kept.attempt, kept.total)
-        .where(kept.step.in_((kept["first"], kept["last"], kept.lowest, kept.highest)))
-        .order_by(kept.name, kept.step)
+    read(_WHOLE, whole)
+    read(
+        _FINE,
+        fine,
+        firsts=[one.first for one in fine],
+        widths=[-(-(one.last - one.first + 1) // buckets) for one in fine],
     )
-    found: dict[str, tuple[int, list[Point]]] = {}
-    for name, step, value, at, attempt, total in session.execute(statement):
-        found.setdefault(name, (total, []))[1].append(Point(step, value, at, attempt))
+    # Here `first` and `width` are in blocks.
+    read(
+        _COARSE,
+        coarse,
+        firsts=[one.first // BLOCK for one in coarse],
+        widths=[-(-(one.last // BLOCK - one.first // BLOCK + 1) // buckets) for one in coarse],
+        **window.parameters(),
+    )
     return [
-        Series(name, points, total, sampled=len(points) < total)
-        for name, (total, points) in found.items()
+        Series(one.name, own, one.total, sampled=len(own) < one.total)
+        for one in found
+        for own in (points[one.name],)
     ]
+
+
+def _names(session: Session, job_id: str) -> list[str]:
+    return list(session.scalars(_NAMES, {"job_id": job_id}))
+
+
+# One look into the index for each name: the points between are not read.
+_NAMES = text(
+    """
+    WITH RECURSIVE names AS (
+      (SELECT name FROM metric_points WHERE job_id = :job_id ORDER BY name LIMIT 1)
+      UNION ALL
+      SELECT (SELECT name FROM metric_points
+              WHERE job_id = :job_id AND name > names.name ORDER BY name LIMIT 1)
+      FROM names WHERE names.name IS NOT NULL
+    )
+    SELECT name FROM names WHERE name IS NOT NULL
+    """
+)
+
+_EXTENTS = text(
+    """
+    SELECT wanted.name, sum(points), min(first_step), max(last_step)
+    FROM unnest(CAST(:names AS text[])) AS wanted (name), LATERAL (
+      SELECT points, first_step, last_step FROM metric_blocks AS block
+      WHERE block.job_id = :job_id AND block.name = wanted.name
+        AND block >= :first_block AND block < :end_block
+      UNION ALL
+      SELECT count(*), min(step), max(step) FROM metric_points AS point
+      WHERE point.job_id = :job_id AND point.name = wanted.name
+        AND step BETWEEN :head_start AND :head_end
+      UNION ALL
+      SELECT count(*), min(step), max(step) FROM metric_points AS point
+      WHERE point.job_id = :job_id AND point.name = wanted.name
+        AND step BETWEEN :tail_start AND :tail_end
+    ) AS part
+    GROUP BY wanted.name
+    HAVING sum(points) > 0
+    ORDER BY wanted.name
+    """
+)
+
+_WHOLE = text(
+    """
+    SELECT name, step, value, at, attempt FROM metric_points
+    WHERE job_id = :job_id AND name = ANY (CAST(:names AS text[]))
+      AND step BETWEEN :start AND :end
+    ORDER BY name, step
+    """
+)
+
+_WANTED = """
+    unnest(CAST(:names AS text[]), CAST(:firsts AS bigint[]), CAST(:widths AS bigint[]))
+      AS wanted (name, first, width)
+"""
+
+# Of each bucket, the steps that are kept, and then their points.
+_KEEP = """
+    SELECT point.name, point.step, point.value, point.at, point.attempt
+    FROM (SELECT DISTINCT name, unnest(ARRAY[first_step, last_step, low_step, high_step]) AS step
+          FROM bucket) AS kept
+    JOIN metric_points AS point
+      ON point.job_id = :job_id AND point.name = kept.name AND point.step = kept.step
+    ORDER BY point.name, point.step
+"""
+
+_FINE = text(
+    f"""
+    WITH bucket AS (
+      SELECT wanted.name, min(step) AS first_step, max(step) AS last_step,
+             (array_agg(step ORDER BY value, step))[1] AS low_step,
+             (array_agg(step ORDER BY value DESC NULLS LAST, step))[1] AS high_step
+      FROM {_WANTED}
+      JOIN metric_points AS point
+        ON point.job_id = :job_id AND point.name = wanted.name AND step BETWEEN :start AND :end
+      GROUP BY wanted.name, (step - wanted.first) / wanted.width
+    )
+    {_KEEP}
+    """
+)
+
+_COARSE = text(
+    f"""
+    WITH bucket AS (
+      SELECT wanted.name, min(first_step) AS first_step, max(last_step) AS last_step,
+             (array_agg(low_step ORDER BY low, low_step))[1] AS low_step,
+             (array_agg(high_step ORDER BY high DESC NULLS LAST, high_step))[1] AS high_step
+      FROM {_WANTED}, LATERAL (
+        SELECT block, first_step, last_step, low, low_step, high, high_step
+        FROM metric_blocks AS own
+        WHERE own.job_id = :job_id AND own.name = wanted.name
+          AND block >= :first_block AND block < :end_block
+        UNION ALL
+        SELECT step / {BLOCK}, step, step, value, step, value, step FROM metric_points AS point
+        WHERE point.job_id = :job_id AND point.name = wanted.name
+          AND (step BETWEEN :head_start AND :head_end OR step BETWEEN :tail_start AND :tail_end)
+      ) AS part
+      GROUP BY wanted.name, (block - wanted.first) / wanted.width
+    )
+    {_KEEP}
+    """
+)

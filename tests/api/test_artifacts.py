@@ -8,11 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import insert
 
-from app.db import MetricPoint
+from app.jobs.points import NewPoint, store_points
 from app.jobs.record import record
-from gogooku3.events import CheckpointEvent
+from gogooku3.events import CheckpointEvent, EpochEvent
 
 CONTENT = bytes(range(256)) * 9000  # more than one chunk, so that a file is streamed in pieces
 
@@ -29,7 +28,7 @@ def trained(running: Any, template: dict[str, Any]) -> Any:
     folder.mkdir(parents=True)
     (folder.parent / "log.txt").write_text("line one\nzweite Zeile: ü\n三行目\n", encoding="utf-8")
     points = [
-        {"job_id": held.job_id, "name": name, "step": epoch, "value": value, "attempt": 1}
+        NewPoint(name, epoch, value)
         for epoch in range(1, 601)
         # Peaks and an undefined value that thinning out must not lose.
         for name, value in (
@@ -55,7 +54,7 @@ def trained(running: Any, template: dict[str, Any]) -> Any:
         )
     with running.database.session() as session:
         record(session, held.job_id, held.attempt, events)
-        session.execute(insert(MetricPoint), points)
+        store_points(session, held.job_id, held.attempt, points)
     return held
 
 
@@ -108,6 +107,55 @@ def test_metrics_filters(http: httpx.Client, trained: Any) -> None:
     assert [point["step"] for point in part["points"]] == [10, 11, 12]
     assert part["sampled"] is False
     assert part["points"][0]["attempt"] == 1
+
+
+def test_metrics_of_several_jobs_at_once(http: httpx.Client, trained: Any, queued: str) -> None:
+    gone = "job_00000000000000000000000000"
+    body = {"jobs": [queued, trained.job_id, gone, queued], "split": "train", "max_points": 40}
+    answer = http.post("/v1/metrics/query", json=body)
+    assert answer.status_code == 200, answer.text
+    empty, full = answer.json()["jobs"]
+    assert answer.json()["missing"] == [gone]
+    assert (empty["job_id"], empty["series"], empty["total"]) == (queued, [], 0)
+    alone = http.get(
+        f"/v1/jobs/{trained.job_id}/metrics", params={"split": "train", "max_points": 40}
+    )
+    assert full == alone.json()
+
+
+def test_metrics_of_several_jobs_are_asked_for_rightly(http: httpx.Client, trained: Any) -> None:
+    wrong = http.post("/v1/metrics/query", json={"jobs": [], "max_point": 3})
+    assert wrong.status_code == 422
+    assert {e["pointer"] for e in wrong.json()["errors"]} == {"/jobs", "/max_point"}
+    assert http.post("/v1/metrics/query", content=b"{").status_code == 400
+    assert http.post("/v1/metrics/query?x=1", json={"jobs": ["a"]}).status_code == 422
+
+
+def test_metrics_of_too_many_points_are_refused(
+    http: httpx.Client, trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.metrics.MOST_POINTS", 100)
+    monkeypatch.setattr("app.api.metrics._answer.__defaults__", (100,))
+    answer = http.post("/v1/metrics/query", json={"jobs": [trained.job_id]})
+    assert answer.status_code == 422
+    [problem] = answer.json()["errors"]
+    assert problem["code"] == "too-many-points"
+
+
+def test_metrics_are_304_until_there_are_new_ones(
+    http: httpx.Client, running: Any, trained: Any
+) -> None:
+    path = f"/v1/jobs/{trained.job_id}/metrics"
+    first = http.get(path)
+    known = {"If-None-Match": first.headers["etag"]}
+    assert http.get(path, headers=known).status_code == 304
+    assert http.get(path, params={"max_points": 4}, headers=known).status_code == 200
+    with running.database.session() as session:
+        epoch = EpochEvent(epoch=601, metrics={"other/new": 1.0}, duration_s=1.0)
+        record(session, trained.job_id, trained.attempt, [epoch])
+    again = http.get(path, headers=known)
+    assert again.status_code == 200
+    assert "other/new" in {one["name"] for one in again.json()["series"]}
 
 
 def test_metrics_before_the_first_epoch_are_empty_and_pollable(

@@ -8,71 +8,101 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 
-from app.db import Database, MetricPoint
+from app.db import Database, MetricBlock, MetricPoint
+from app.jobs.points import NewPoint, store_points
 from app.jobs.series import Series, metric_series
+
+Stored = dict[str, Sequence[float | None] | dict[int, float | None]]
 
 
 @pytest.fixture
 def series(database: Database, submit_job: Callable[..., str]) -> Callable[..., list[Series]]:
-    """Store values as a job's metrics and read them back."""
+    """Store values as a job's metrics, in batches as a trainer's come, and read them back."""
     job_id = submit_job()
 
-    def store_and_read(stored: dict[str, Sequence[float | None]], **how: object) -> list[Series]:
-        rows = [
-            {"job_id": job_id, "name": name, "step": step, "value": value, "attempt": 1}
+    def store_and_read(stored: Stored, *, batches: int = 1, **how: object) -> list[Series]:
+        points = [
+            NewPoint(name, step, value)
             for name, values in stored.items()
-            for step, value in enumerate(values, start=1)
+            for step, value in (
+                values if isinstance(values, dict) else dict(enumerate(values, start=1))
+            ).items()
         ]
         with database.session() as session:
             session.execute(delete(MetricPoint))
-            if rows:
-                session.execute(insert(MetricPoint), rows)
+            session.execute(delete(MetricBlock))
+            for batch in range(batches):
+                store_points(session, job_id, 1, points[batch::batches])
             return metric_series(session, job_id, **how)
 
     return store_and_read
 
 
-def thinned(values: Sequence[float | None], max_points: int) -> list[tuple[int, float | None]]:
+def thinned(
+    values: dict[int, float | None], max_points: int, start: int = 0, end: int = 2**31
+) -> list[tuple[int, float | None]]:
     """The definition, in plain words."""
-    points = list(enumerate(values, start=1))
+    points = [(step, value) for step, value in sorted(values.items()) if start <= step <= end]
     if len(points) <= max_points:
         return points
     buckets = max_points // 4
+    first, last = points[0][0], points[-1][0]
+    if last - first < 128 * buckets:
+        width, origin = math.ceil((last - first + 1) / buckets), first
+    else:
+        blocks = last // 128 - first // 128 + 1
+        width, origin = math.ceil(blocks / buckets) * 128, first // 128 * 128
     kept = set()
-    for bucket in range(buckets):
-        inside = [p for n, p in enumerate(points) if n * buckets // len(points) == bucket]
-        known = [p for p in inside if p[1] is not None] or inside[:1]
+    for bucket in {(step - origin) // width for step, _ in points}:
+        inside = [point for point in points if (point[0] - origin) // width == bucket]
+        known = [point for point in inside if point[1] is not None] or inside[:1]
         kept |= {inside[0], inside[-1]}
         kept.add(min(known, key=lambda p: (p[1] or 0.0, p[0])))
         kept.add(max(known, key=lambda p: (p[1] or 0.0, -p[0])))
     return sorted(kept)
 
 
-values = st.lists(
-    st.one_of(st.none(), st.sampled_from([0.0, 1.0, 2.0]), st.floats(-5, 5)), max_size=60
+some_value = st.one_of(st.none(), st.sampled_from([0.0, 1.0, 2.0]), st.floats(-5, 5))
+
+
+@given(
+    values=st.one_of(
+        st.dictionaries(st.integers(1, 60), some_value, max_size=60),
+        # Over many blocks, whole ones and cut ones.
+        st.dictionaries(st.integers(1, 3000), some_value, max_size=120),
+    ),
+    max_points=st.integers(4, 40),
+    window=st.one_of(
+        st.just((0, 2**31 - 1)), st.tuples(st.integers(0, 3000), st.integers(0, 3000)).map(sorted)
+    ),
+    batches=st.integers(1, 4),
 )
-
-
-@given(values=values, max_points=st.integers(4, 40))
 @settings(
-    max_examples=60,
+    max_examples=120,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_against_the_definition(
-    series: Callable[..., list[Series]], values: list[float | None], max_points: int
+    series: Callable[..., list[Series]],
+    values: dict[int, float | None],
+    max_points: int,
+    window: tuple[int, int],
+    batches: int,
 ) -> None:
-    found = series({"a/b": values}, max_points=max_points)
-    if not values:
+    start, end = window
+    found = series({"a/b": values}, batches=batches, max_points=max_points, start=start, end=end)
+    total = sum(start <= step <= end for step in values)
+    if not total:
         assert found == []
         return
     [one] = found
-    assert [(point.step, point.value) for point in one.points] == thinned(values, max_points)
-    assert one.total == len(values)
-    assert one.sampled == (len(one.points) < len(values))
-    assert len(one.points) <= max(max_points, 4)
+    expected = thinned(values, max_points, start, end)
+    assert [(point.step, point.value) for point in one.points] == expected
+    assert one.total == total
+    assert one.sampled == (len(one.points) < total)
+    assert len(one.points) <= max_points
 
 
 def test_no_peak_is_lost_in_ten_thousand_points(series: Callable[..., list[Series]]) -> None:

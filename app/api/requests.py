@@ -1,0 +1,30 @@
+"""What the API is asked for in bodies, beside the specifications of `gogooku3.config`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.jobs.series import LAST_STEP
+
+MOST_JOBS = 100
+
+
+class MetricsQuery(BaseModel):
+    """Which series of which jobs."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    jobs: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=MOST_JOBS)
+    """Ids."""
+    names: list[Annotated[str, Field(max_length=200)]] | None = Field(None, max_length=200)
+    """Names such as `valid/rank_ic@5`; null = all."""
+    split: str | None = Field(None, max_length=64)
+    """Only names that start with `SPLIT/`."""
+    start: int | None = Field(None, ge=0, le=LAST_STEP)
+    """First epoch."""
+    end: int | None = Field(None, ge=0, le=LAST_STEP)
+    """Last epoch."""
+    max_points: int = Field(500, ge=4, le=10_000)
+    """Per series."""

@@ -50,8 +50,11 @@ class Job(Base):
             "id",
             postgresql_where=text("state = 'queued'"),
         ),
+        # Lists: each order, and the newest of a state.
         Index("ix_jobs_created_at_id", "created_at", "id"),
-        Index("ix_jobs_state_created_at", "state", "created_at"),
+        Index("ix_jobs_priority_id", "priority", "id"),
+        Index("ix_jobs_name_id", "name", "id"),
+        Index("ix_jobs_state_created_at_id", "state", "created_at", "id"),
         Index(
             "ix_jobs_labels",
             "labels",
@@ -67,7 +70,8 @@ class Job(Base):
         ),
         # A running job's row is written every second (lease, progress) and none of that is
         # indexed: with room left in its page, such an update touches no index.
-        {"postgresql_with": {"fillfactor": 70}},
+        # The configurations go out of line: lists and those updates do not carry them along.
+        {"postgresql_with": {"fillfactor": 70, "toast_tuple_target": 512}},
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

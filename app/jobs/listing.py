@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 from sqlalchemy import ColumnElement, or_, select, tuple_
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from app.db import Job
 from app.domain import InvalidSpecError, JobState
@@ -31,6 +31,18 @@ _TOKENS: dict[str, TypeAdapter[tuple[str, Any, str]]] = {
     "priority": TypeAdapter(tuple[_Text, _Number, _Text]),
     "name": TypeAdapter(tuple[_Text, _Text, _Text]),
 }
+_LEFT_OUT = [
+    defer(column, raiseload=True)
+    for column in (
+        Job.spec,
+        Job.config,
+        Job.config_sources,
+        Job.resources,
+        Job.limits,
+        Job.provenance,
+    )
+]
+"""What no list shows: most of a row's bytes."""
 ORDERS = tuple(sign + name for name in _ORDERS for sign in ("", "-"))
 """What `order_by` may be; a minus sign turns the order around."""
 
@@ -55,7 +67,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class JobPage:
-    """Some jobs, and the token of the next page if there is one."""
+    """Some jobs without their configurations, and the token of the next page if there is one."""
 
     items: list[Job]
     next_page_token: str | None
@@ -87,7 +99,8 @@ def list_jobs(
         place = tuple_(column, Job.id)
         conditions.append(place < last if descending else place > last)
     ordered = (column.desc(), Job.id.desc()) if descending else (column, Job.id)
-    statement = select(Job).where(*conditions).order_by(*ordered).limit(page_size + 1)
+    statement = select(Job).options(*_LEFT_OUT).where(*conditions).order_by(*ordered)
+    statement = statement.limit(page_size + 1)
     rows = list(session.scalars(statement))
     items = rows[:page_size]
     token = None

@@ -137,6 +137,12 @@ class NoCheckpointError(NotFoundError):
     code = "no-checkpoint"
 
 
+class NoOutputError(NotFoundError):
+    """The job has not written this output, or its model has none."""
+
+    code = "no-output"
+
+
 class InvalidStateError(DomainError):
     """The job's state does not allow this."""
 

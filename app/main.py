@@ -14,7 +14,18 @@ from socket import socket
 import uvicorn
 from fastapi import FastAPI
 
-from app.api import checkpoints, datasets, errors, events, jobs, logs, metrics, openapi, operations
+from app.api import (
+    checkpoints,
+    datasets,
+    errors,
+    events,
+    jobs,
+    logs,
+    metrics,
+    openapi,
+    operations,
+    outputs,
+)
 from app.api.envelope import Envelope
 from app.api.json_log import configure
 from app.api.server import Server
@@ -66,7 +77,7 @@ def create_app(
     )
     app.state.server = server
     errors.install(app)
-    for part in (jobs, events, metrics, logs, checkpoints, datasets, operations):
+    for part in (jobs, events, metrics, logs, checkpoints, outputs, datasets, operations):
         app.include_router(part.router)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     app.add_middleware(Envelope)

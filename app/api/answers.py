@@ -181,6 +181,43 @@ class JobsMetrics(Answer):
     """Ids that no job has (any more)."""
 
 
+class DailyValues(Answer):
+    """One daily series: a value for each of `dates`."""
+
+    name: str
+    """Such as `rank_ic@5`."""
+    values: list[float | None]
+    """null = undefined on that day."""
+
+
+class DailyAnswer(Answer):
+    """The daily series behind the metrics of the best epoch so far."""
+
+    job_id: str
+    split: str
+    epoch: int
+    dates: list[date]
+    series: list[DailyValues]
+
+
+class FeatureWeight(Answer):
+    """How much of the model's attention, weights or gain is on a feature."""
+
+    name: str
+    weight: float
+    """Of the epoch in question; the weights of all features add up to 1."""
+
+
+class ImportanceAnswer(Answer):
+    """The weights of the features, largest first."""
+
+    job_id: str
+    epoch: int
+    epochs: list[int]
+    """The epochs that can be asked for."""
+    features: list[FeatureWeight]
+
+
 class AttemptAnswer(Answer):
     """One run of a job: who held the lease, when, and how it ended."""
 

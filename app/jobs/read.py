@@ -28,6 +28,7 @@ __all__ = [
     "last_seq",
     "list_jobs",
     "metric_series",
+    "output_folders",
     "workers",
 ]
 
@@ -99,6 +100,16 @@ def best_checkpoint(session: Session, job_id: str) -> Checkpoint:
 def last_checkpoint(session: Session, job_id: str) -> Checkpoint:
     """The checkpoint of a job's newest epoch. Raises NotFoundError, NoCheckpointError."""
     return _first(checkpoints(session, job_id), job_id)
+
+
+def output_folders(session: Session, job_id: str) -> Sequence[str]:
+    """Folders below the artifacts that may hold a job's outputs, the newest attempt's first.
+
+    A running attempt takes over an earlier one's files when it resumes: until then the earlier
+    one's are the newest. Raises NotFoundError.
+    """
+    numbers = [attempt.number for attempt in attempts(session, job_id)]
+    return [f"{job_id}/attempt-{number}" for number in reversed(numbers)]
 
 
 def workers(session: Session) -> Sequence[Worker]:

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
@@ -17,7 +17,9 @@ from gogooku3.client.errors import ApiError
 from gogooku3.client.resources import (
     Attempt,
     Checkpoint,
+    Daily,
     Event,
+    Importance,
     Job,
     LogChunk,
     MetricSeries,
@@ -25,6 +27,9 @@ from gogooku3.client.resources import (
 from gogooku3.client.sse import messages
 from gogooku3.client.transport import Backoff, Transport
 from gogooku3.config import JobSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FIRST_POLL_S = 0.2
 LONGEST_POLL_S = 2.0
@@ -211,6 +216,37 @@ class Jobs:
     def last_checkpoint(self, job_id: str, path: str | Path) -> Path:
         """Download the newest checkpoint; otherwise as `best_checkpoint`."""
         return self._named_checkpoint(job_id, "last", path)
+
+    def predictions(self, job_id: str, *, horizon: int | None = None) -> pa.Table:
+        """Scores and what happened, of the best epoch so far on the validation split.
+
+        Columns date, code, horizon, score, label (raw forward return; null = unknown); the table's
+        metadata has `epoch` and `split`. Raises ApiError (`no-output` before the first epoch).
+        """
+        import pyarrow as pa  # here because of the time that it takes to load
+
+        params = {"horizon": horizon}
+        content = self._get(job_id, "/predictions", params=params).content
+        return pa.ipc.open_stream(content).read_all()
+
+    def daily(self, job_id: str, *, names: Sequence[str] | None = None) -> Daily:
+        """The daily series behind the metrics of the best epoch so far.
+
+        `names` are such as `rank_ic@5`, or `rank_ic` for all horizons. Raises ApiError.
+        """
+        params = {"names": ",".join(names) if names else None}
+        answer = self._get(job_id, "/daily", params=params).json()
+        series = {one["name"]: one["values"] for one in answer["series"]}
+        return Daily.model_validate(answer | {"series": series})
+
+    def importance(self, job_id: str, *, epoch: int | None = None) -> Importance:
+        """The weights of the model's features, largest first; of the newest epoch by default.
+
+        Raises ApiError (`no-output` for models that don't weigh features).
+        """
+        answer = self._get(job_id, "/importance", params={"epoch": epoch}).json()
+        weights = {one["name"]: one["weight"] for one in answer.pop("features")}
+        return Importance.model_validate(answer | {"weights": weights})
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """The job once it is finished, however it ended. Raises TimeoutError."""

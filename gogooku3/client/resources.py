@@ -109,6 +109,27 @@ class Checkpoint(Resource):
         return f"{self.job_id}-epoch-{self.epoch:04d}.gk3"
 
 
+class Daily(Resource):
+    """The daily series behind the metrics of a job's best epoch so far."""
+
+    job_id: str
+    split: str
+    epoch: int
+    dates: list[date]
+    series: dict[str, list[float | None]]
+    """By name, such as `rank_ic@5`: a value for each of `dates`."""
+
+
+class Importance(Resource):
+    """The weights of a job's features in one epoch."""
+
+    job_id: str
+    epoch: int
+    epochs: list[int]
+    weights: dict[str, float]
+    """By feature, largest first; they add up to 1."""
+
+
 class LogChunk(Resource):
     """Bytes `start` to `end` of a job's log, which has `size` bytes by now."""
 

@@ -48,6 +48,9 @@ class EvaluationConfig(ConfigModel):
 
     cost_bps: float = Field(default=10.0, ge=0.0, le=1000.0)
     """Cost of trading, one way, in basis points of the traded value."""
+    train_days: int = Field(default=20, ge=0, le=10_000)
+    """Training days, evenly spread, that are scored after each epoch as well: for `train/ic` and
+    `train/rank_ic`, and for the PSI of the validation scores against theirs; 0 = none."""
 
 
 class TrainConfig(ConfigModel):

@@ -3,7 +3,8 @@
 from gogooku3.metrics.daily import DailySeries, daily_series
 from gogooku3.metrics.inference import Interval, block_bootstrap, newey_west_t
 from gogooku3.metrics.ranks import average_ranks
-from gogooku3.metrics.summary import summarise
+from gogooku3.metrics.stability import population_stability
+from gogooku3.metrics.summary import over_horizons, summarise
 
 __all__ = [
     "DailySeries",
@@ -12,5 +13,7 @@ __all__ = [
     "block_bootstrap",
     "daily_series",
     "newey_west_t",
+    "over_horizons",
+    "population_stability",
     "summarise",
 ]

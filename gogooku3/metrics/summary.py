@@ -22,6 +22,7 @@ OVER_HORIZONS = (
     "sharpe_net",
     "turnover",
     "hit_rate",
+    "hit_over_base",
 )
 """Metrics that also have a mean over horizons, named without `@`."""
 
@@ -33,9 +34,10 @@ def summarise(
 
     Per horizon h: `ic@h`, `rank_ic@h` (means over days), `icir@h`, `rank_icir@h` (mean over
     standard deviation, per day), `ic_t@h`, `rank_ic_t@h` (Newey-West), `rank_ic_low@h`,
-    `rank_ic_high@h` (95 % moving-block bootstrap), `n_days@h` (days with a rank IC),
-    `long_short@h` (mean h-day decile spread), `sharpe@h`, `sharpe_net@h` (annualised),
-    `turnover@h`, `hit_rate@h` (share of the long leg that rose), `base_rate@h` (of all stocks).
+    `rank_ic_high@h` and the same of `ic` (95 % moving-block bootstrap), `n_days@h` (days with a
+    rank IC), `long_short@h` (mean h-day decile spread), `sharpe@h`, `sharpe_net@h` (annualised),
+    `turnover@h`, `hit_rate@h` (share of the long leg that rose), `base_rate@h` (of all stocks),
+    `hit_over_base@h` (their difference, mean over the days that have both).
     Without `@`: the mean of `OVER_HORIZONS` over horizons by `horizon_weights` (None = equal),
     undefined if it is for any horizon that has weight.
     """
@@ -45,8 +47,24 @@ def summarise(
             metrics[f"{name}@{horizon}"] = value
     weights = horizon_weights or dict.fromkeys(series.horizons, 1.0)
     for name in OVER_HORIZONS:
-        metrics[name] = _weighted(metrics, name, weights)
+        metrics[name] = over_horizons(metrics, name, weights)
     return metrics
+
+
+def over_horizons(
+    metrics: Mapping[str, float | None], name: str, weights: Mapping[int, float]
+) -> float | None:
+    """Mean of `name@h` by the horizons' weights; None if it is for one that has weight."""
+    total, weight_sum = 0.0, 0.0
+    for horizon, weight in weights.items():
+        if weight == 0:
+            continue
+        value = metrics[f"{name}@{horizon}"]
+        if value is None:
+            return None
+        total += weight * value
+        weight_sum += weight
+    return total / weight_sum if weight_sum else None
 
 
 def sharpe(returns: Series, horizon: int) -> float | None:
@@ -69,7 +87,8 @@ def _of_horizon(series: DailySeries, horizon: int) -> dict[str, float | None]:
         return values
 
     ic, rank_ic = days("ic"), days("rank_ic")
-    interval = block_bootstrap(rank_ic, horizon)
+    hit_over_base = series.values["hit_rate"] - series.values["base_rate"]
+    hits: Series = hit_over_base[:, series.horizons.index(horizon)].numpy()
     return {
         "ic": _mean(ic),
         "rank_ic": _mean(rank_ic),
@@ -77,8 +96,8 @@ def _of_horizon(series: DailySeries, horizon: int) -> dict[str, float | None]:
         "rank_icir": _ratio(rank_ic),
         "ic_t": newey_west_t(ic, horizon),
         "rank_ic_t": newey_west_t(rank_ic, horizon),
-        "rank_ic_low": interval.low if interval else None,
-        "rank_ic_high": interval.high if interval else None,
+        **_interval("ic", ic, horizon),
+        **_interval("rank_ic", rank_ic, horizon),
         "n_days": float(len(rank_ic)),
         "long_short": _mean(days("long_short")),
         "sharpe": sharpe(days("long_short"), horizon),
@@ -86,6 +105,15 @@ def _of_horizon(series: DailySeries, horizon: int) -> dict[str, float | None]:
         "turnover": _mean(days("turnover")),
         "hit_rate": _mean(days("hit_rate")),
         "base_rate": _mean(days("base_rate")),
+        "hit_over_base": _mean(hits[~np.isnan(hits)]),
+    }
+
+
+def _interval(name: str, values: Series, horizon: int) -> dict[str, float | None]:
+    found = block_bootstrap(values, horizon)
+    return {
+        f"{name}_low": found.low if found else None,
+        f"{name}_high": found.high if found else None,
     }
 
 
@@ -97,18 +125,3 @@ def _ratio(values: Series) -> float | None:
     if len(values) < 2 or np.ptp(values) == 0:
         return None
     return float(values.mean() / values.std(ddof=1))
-
-
-def _weighted(
-    metrics: Mapping[str, float | None], name: str, weights: Mapping[int, float]
-) -> float | None:
-    total, weight_sum = 0.0, 0.0
-    for horizon, weight in weights.items():
-        if weight == 0:
-            continue
-        value = metrics[f"{name}@{horizon}"]
-        if value is None:
-            return None
-        total += weight * value
-        weight_sum += weight
-    return total / weight_sum if weight_sum else None

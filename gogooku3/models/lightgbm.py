@@ -26,7 +26,8 @@ class LightGbm(Model):
     """One regression of the target per horizon (Ke et al., NeurIPS 2017); before `fit` all 0.
 
     The state is LightGBM's own text of each horizon's trees: no pickle. Same data, settings and
-    seed make the same trees, with any number of threads.
+    seed make the same trees, with any number of threads. The report `selection_F` is each
+    feature's share of what all splits gained.
 
     Raises ConfigError when the optional package is not installed.
     """
@@ -41,6 +42,7 @@ class LightGbm(Model):
         # Drawn as other models draw their first weights: from torch's seeded generator.
         self.seed = int(torch.randint(0, 2**31 - 1, ()))
         self._boosters: list[Any] = []
+        self._gain_F = torch.zeros(self.features)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Scores of one batch."""
@@ -50,17 +52,18 @@ class LightGbm(Model):
         if self._boosters and len(x_RF):
             columns = [booster.predict(x_RF, **self._threads()) for booster in self._boosters]
             score_BNK[mask_BN] = torch.from_numpy(np.stack(columns, axis=-1)).float()
-        return ModelOutput(score_BNK.to(batch.x_BNTF.device))
+        return ModelOutput(score_BNK.to(batch.x_BNTF.device), reports={"selection_F": self._gain_F})
 
     def fit(self, batches: Iterable[Batch], check: Callable[[], None] = lambda: None) -> None:
         """Grow the trees of each horizon on the rows whose target is known."""
         x_F, day_R, target_RK, valid_RK = self._collect(batches)
         bins = {"max_bin": self.config.max_bins, "feature_pre_filter": False, **self._settings()}
         whole = self._lightgbm.Dataset(x_F, params=bins, free_raw_data=True).construct()
-        self._boosters = [
+        boosters = [
             self._grow(whole, day_R, target_RK[:, k], valid_RK[:, k], horizon, check)
             for k, horizon in enumerate(self.horizons)
         ]
+        self._take(boosters)
 
     def get_extra_state(self) -> Tensor:
         """The trees of all horizons as text: uint8 of a JSON list."""
@@ -80,7 +83,17 @@ class LightGbm(Model):
                 f"the trees are of {len(boosters)} horizons and {sorted(widths)} features, not of "
                 f"{len(self.horizons)} and {self.features}"
             )
+        self._take(boosters)
+
+    def _take(self, boosters: list[Any]) -> None:
         self._boosters = boosters
+        gain_KF = np.zeros((len(boosters), self.features))
+        for place, booster in enumerate(boosters):
+            gain_KF[place] = booster.feature_importance("gain")
+        total_K1 = gain_KF.sum(1, keepdims=True)
+        share_KF = np.divide(gain_KF, total_K1, out=np.zeros_like(gain_KF), where=total_K1 > 0)
+        gain_F = share_KF.mean(0) if len(boosters) else np.zeros(self.features)
+        self._gain_F = torch.from_numpy(gain_F).float()
 
     def _collect(
         self, batches: Iterable[Batch]

@@ -20,7 +20,8 @@ class Linear(Model):
     """score_k = intercept_k + x(t) . weight_k, one ridge regression per horizon.
 
     Minimises mean((target - score)^2) + alpha |weight|^2 over the stocks whose horizon's return
-    is known; the intercept is not penalised. Before `fit` every score is 0.
+    is known; the intercept is not penalised. Before `fit` every score is 0. The report
+    `selection_F` is each feature's share of the absolute weights.
     """
 
     learns: ClassVar[Learns] = "fit"
@@ -36,7 +37,10 @@ class Linear(Model):
         """Scores of one batch."""
         x_BNF = batch.x_BNTF[:, :, -1]
         score_BNK = x_BNF @ self.weight_GK[1:] + self.weight_GK[0]
-        return ModelOutput(torch.where(batch.mask_BN[..., None], score_BNK, 0.0))
+        size_F = self.weight_GK[1:].abs().sum(1)
+        share_F = size_F / size_F.sum().clamp(min=1e-30)
+        score_BNK = torch.where(batch.mask_BN[..., None], score_BNK, 0.0)
+        return ModelOutput(score_BNK, reports={"selection_F": share_F})
 
     def fit(self, batches: Iterable[Batch], check: Callable[[], None] = lambda: None) -> None:
         """One pass over the training days; sums are kept in float64."""

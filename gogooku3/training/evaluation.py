@@ -7,16 +7,24 @@ K horizons, F features.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gogooku3.config import LossConfig, TrainConfig
 from gogooku3.data.batch import Batch
 from gogooku3.errors import DivergedError
 from gogooku3.losses import build_loss
-from gogooku3.metrics import DailySeries, daily_series, summarise
+from gogooku3.metrics import (
+    DailySeries,
+    daily_series,
+    over_horizons,
+    population_stability,
+    summarise,
+)
 from gogooku3.models.base import Model, ModelOutput
 from gogooku3.training.device import Precision, autocast
 from gogooku3.training.feed import Feed
@@ -32,6 +40,7 @@ class Interrupted(Exception):
 class Evaluation:
     """A split's scores and metrics. Tensors are on the CPU."""
 
+    split: str
     days: tuple[int, ...]
     """D days of the panel's calendar."""
     score_DSK: Tensor
@@ -44,6 +53,40 @@ class Evaluation:
     """Named `split/name` and `split/name@horizon`."""
     selection_F: list[float] | None
     """Mean weight of each feature, of models that weigh them."""
+
+    def beside(self, reference: Evaluation, config: TrainConfig) -> Evaluation:
+        """The same with the reference's own `ic` and `rank_ic`, and the PSI of these scores
+        against its scores, named as this split's."""
+        weights = horizon_weights(config)
+        psi = {
+            f"psi@{h}": population_stability(reference.scores_of(place), self.scores_of(place))
+            for place, h in enumerate(config.data.horizons)
+        }
+        psi["psi"] = over_horizons(psi, "psi", weights)
+        correlations = {
+            name: value
+            for name, value in reference.metrics.items()
+            if name.partition("/")[2].partition("@")[0] in ("ic", "rank_ic")
+        }
+        metrics = self.metrics | {f"{self.split}/{name}": value for name, value in psi.items()}
+        return replace(self, metrics=metrics | correlations)
+
+    def scores_of(self, place: int) -> NDArray[np.float32]:
+        """All scores of the horizon at `place`."""
+        scores: NDArray[np.float32] = self.score_DSK[..., place][self.scored_DS].numpy()
+        return scores
+
+
+def spread(days: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the days, evenly spread, the last of them included."""
+    step = max(1, len(days) / max(1, count))
+    return [days[-1 - int(place * step)] for place in range(min(count, len(days)))][::-1]
+
+
+def horizon_weights(config: TrainConfig) -> dict[int, float]:
+    """Each horizon's weight in the loss and in what is averaged over horizons."""
+    given = config.loss.horizon_weights or {}
+    return {h: given.get(str(h), 1.0) for h in config.data.horizons}
 
 
 def predict(model: Model, batch: Batch, precision: Precision) -> ModelOutput:
@@ -141,11 +184,11 @@ class _Board:
             scored_BN=scored_DS,
             cost_bps=evaluation.cost_bps,
         )
-        given = self._config.loss.horizon_weights or {}
-        weights = {h: given.get(str(h), 1.0) for h in data.horizons}
+        weights = horizon_weights(self._config)
         metrics = self._loss_metrics(weights) | summarise(series, weights)
         selection = self._selection
         return Evaluation(
+            split=split,
             days=self._days,
             score_DSK=score_DSK.cpu(),
             return_DSK=return_DSK.cpu(),

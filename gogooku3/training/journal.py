@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gogooku3.events import CheckpointEvent, EpochEvent, Event, parse_event
-from gogooku3.training.reports import FILES
+from gogooku3.outputs import FILES
 
 
 class Journal:

@@ -82,6 +82,7 @@ class Manifest(Part):
     precision: str
     metrics: dict[str, float | None]
     selection: dict[str, float] | None = None
-    """Mean weight of each feature on the validation days, of models that weigh them."""
+    """Weight of each feature: mean selection weight on the validation days, share of the absolute
+    weights or of the gain; None for models that don't weigh features."""
     code_version: str
     environment: dict[str, str]

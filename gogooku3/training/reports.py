@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from gogooku3.data.panel import Panel
 from gogooku3.metrics.daily import SERIES
+from gogooku3.outputs import (
+    BATCH_ROWS,
+    PREDICTIONS_FILE,
+    SELECTION_FILE,
+    SERIES_FILE,
+)
 from gogooku3.training.durable import write_durably
 from gogooku3.training.evaluation import Evaluation
-
-SERIES_FILE = "series-valid.arrow"
-PREDICTIONS_FILE = "predictions-valid.arrow"
-SELECTION_FILE = "selection.json"
-FILES = (SERIES_FILE, PREDICTIONS_FILE, SELECTION_FILE)
 
 
 def series_table(panel: Panel, evaluation: Evaluation) -> pa.Table:
@@ -59,7 +60,7 @@ def write_best(out_dir: Path, panel: Panel, evaluation: Evaluation, epoch: int) 
         (SERIES_FILE, series_table(panel, evaluation)),
         (PREDICTIONS_FILE, predictions_table(panel, evaluation)),
     ):
-        labelled = table.replace_schema_metadata({"epoch": str(epoch)})
+        labelled = table.replace_schema_metadata({"epoch": str(epoch), "split": evaluation.split})
         write_durably(out_dir / name, partial(_write, labelled))
 
 
@@ -77,7 +78,7 @@ def write_selection(
 
 def _write(table: pa.Table, file: BinaryIO) -> None:
     with pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table, max_chunksize=BATCH_ROWS)
 
 
 def _dates(panel: Panel, days: Sequence[int]) -> pa.Array:

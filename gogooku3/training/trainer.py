@@ -9,7 +9,7 @@ Notable:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ from gogooku3.events import (
 from gogooku3.training.best import BestEpoch
 from gogooku3.training.checkpoint import SUFFIX, load_model, save_checkpoint
 from gogooku3.training.device import deterministic
-from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, predict
+from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, predict, spread
 from gogooku3.training.experiment import Experiment
 from gogooku3.training.journal import Journal
 from gogooku3.training.progress import Progress
@@ -209,13 +209,21 @@ class _Run:
         return self.should_stop()
 
     def _evaluate(self) -> Evaluation:
+        """The validation days' scores and metrics, beside those of a few training days."""
+        experiment = self.experiment
+        days = spread(experiment.split.train_D, experiment.config.evaluation.train_days)
+        reference = self._score("train", days) if days else None
+        found = self._score("valid", experiment.split.valid_D)
+        return found if reference is None else found.beside(reference, experiment.config)
+
+    def _score(self, split: str, days: Sequence[int]) -> Evaluation:
         experiment = self.experiment
         return evaluate(
             experiment.model,
             experiment.feed,
-            experiment.split.valid_D,
+            days,
             experiment.config,
-            split="valid",
+            split=split,
             precision=experiment.precision,
             should_stop=self.should_stop,
         )

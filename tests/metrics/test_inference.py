@@ -61,3 +61,31 @@ def test_too_short_a_series_is_undefined() -> None:
     assert newey_west_t(np.array([1.0, 2.0])) is None
     assert newey_west_t(np.ones(50)) is None
     assert block_bootstrap(np.arange(30.0), 20) is None
+
+
+def test_the_bootstrap_against_resampling_block_by_block() -> None:
+    """The same draws, put together the long way: each resample concatenated and averaged."""
+    series = np.random.default_rng(5).normal(0.2, 1.0, size=103)
+    horizon, draws = 5, 200
+    length = max(2 * horizon, int(np.ceil(103 ** (1 / 3))))
+    count = -(-103 // length)
+    starts = np.random.default_rng(0).integers(0, 103 - length + 1, size=(draws, count))
+    means = [
+        np.concatenate([series[at : at + length] for at in row])[:103].mean() for row in starts
+    ]
+    interval = block_bootstrap(series, horizon, draws=draws)
+    assert interval is not None
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_newey_west_against_a_regression_on_a_constant() -> None:
+    """HAC covariance of least squares on ones, by the sandwich with full matrices."""
+    series = np.random.default_rng(6).normal(0.1, 1.0, size=300).cumsum() * 0.01
+    horizon, n = 10, 300
+    lag = max(2 * (horizon - 1), int(4 * (n / 100) ** (2 / 9)))
+    distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    kernel = np.clip(1 - distance / (lag + 1), 0, None)
+    residual = series - series.mean()
+    variance = residual @ kernel @ residual / n**2
+    assert newey_west_t(series, horizon) == pytest.approx(series.mean() / np.sqrt(variance))

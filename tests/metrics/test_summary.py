@@ -96,3 +96,24 @@ def test_sharpe_of_overlapping_returns_is_that_of_the_days_they_hold() -> None:
     assert found is not None
     assert expected is not None
     assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_the_hit_rate_is_told_over_the_days_own_base_rate() -> None:
+    score, returns, valid = market()
+    metrics = summarise(daily_series(score, returns, valid, HORIZONS))
+    for place, horizon in enumerate(HORIZONS):
+        over = []
+        for day in range(len(score)):
+            known = valid[day, :, place].numpy()
+            day_score, day_return = (x[day, :, place].numpy() for x in (score, returns))
+            scored = valid[day].any(-1).numpy()  # the leg is chosen among all that have a score
+            leg = np.argsort(np.where(scored, day_score, -np.inf))[-(scored.sum() // 10) :]
+            leg = leg[known[leg]]
+            over.append((day_return[leg] > 0).mean() - (day_return[known] > 0).mean())
+        assert metrics[f"hit_over_base@{horizon}"] == pytest.approx(np.mean(over))
+        ic_low, ic_high = metrics[f"ic_low@{horizon}"], metrics[f"ic_high@{horizon}"]
+        ic = metrics[f"ic@{horizon}"]
+        assert ic is not None
+        assert ic_low is not None
+        assert ic_high is not None
+        assert ic_low < ic < ic_high

@@ -151,6 +151,19 @@ def test_cost_lowers_the_net_sharpe_only(run: Runner, reference: TrainResult) ->
         assert (before == after) is is_same
 
 
+def test_training_days_are_scored_beside_the_validation_days(
+    run: Runner, reference: TrainResult
+) -> None:
+    changed, none = (run(evaluation={"train_days": count}) for count in (5, 0))
+    assert are_same(changed, reference)
+    assert are_same(none, reference)
+    for name in ("train/rank_ic@1", "valid/psi@5", "valid/psi"):
+        before, after = (r.epochs[0].metrics[name] for r in (reference, changed))
+        assert before is not None
+        assert before != after
+        assert name not in none.epochs[0].metrics
+
+
 def test_early_stopping_settings(run: Runner) -> None:
     for patience in (1, 2):
         stopped = run(max_epochs=6, early_stopping={"patience": patience, "min_delta": 2.5})
@@ -180,4 +193,4 @@ def test_no_setting_is_left_out() -> None:
         "embargo_days",
     }
     assert set(EarlyStoppingConfig.model_fields) == {"metric", "patience", "min_delta"}
-    assert set(EvaluationConfig.model_fields) == {"cost_bps"}
+    assert set(EvaluationConfig.model_fields) == {"cost_bps", "train_days"}

@@ -71,6 +71,7 @@ def test_the_metrics_of_an_epoch(tiny: Path, tmp_path: Path, make_config: MakeCo
     metrics = result.epochs[0].metrics
     expected = {"train/loss", "train/lr", "train/grad_norm", "train/loss_ic", "valid/loss@5"}
     expected |= {"sys/samples_per_s", "sys/epoch_s", "sys/rss_bytes", "sys/data_wait_share"}
+    expected |= {"train/ic", "train/rank_ic@5", "valid/psi", "valid/psi@1", "valid/ic_low@1"}
     expected |= {"valid/rank_ic", "valid/rank_ic@1", "valid/sharpe_net@5", "valid/n_days@1"}
     assert expected <= metrics.keys()
     assert not any(name.startswith("test/") for name in metrics)

@@ -48,6 +48,7 @@ from gogooku3.config.optimizer import (
     WarmupCosineConfig,
 )
 from gogooku3.config.problems import Problem, check, pointer
+from gogooku3.config.search_space import Params, SearchSpace
 from gogooku3.config.sources import Source, config_sources
 from gogooku3.config.split import (
     DateSplit,
@@ -55,6 +56,8 @@ from gogooku3.config.split import (
     SplitConfig,
     WalkForwardSplit,
 )
+from gogooku3.config.sweep import ObjectiveConfig, RetentionConfig, SweepSpec
+from gogooku3.config.sweep_check import CheckedSweep, check_sweep
 from gogooku3.config.train import (
     BatchConfig,
     EarlyStoppingConfig,
@@ -68,6 +71,7 @@ __all__ = [
     "AtftGatFanConfig",
     "BatchConfig",
     "BuildResources",
+    "CheckedSweep",
     "ConfigModel",
     "ConstantConfig",
     "CosineRestartsConfig",
@@ -97,21 +101,27 @@ __all__ = [
     "LstmConfig",
     "ModelConfig",
     "MseConfig",
+    "ObjectiveConfig",
     "OptimizerConfig",
+    "Params",
     "Problem",
     "PurgedKFoldSplit",
     "ResourcesConfig",
+    "RetentionConfig",
     "ReversalConfig",
     "SchedulerConfig",
+    "SearchSpace",
     "SelectionConfig",
     "SoftSpearmanConfig",
     "Source",
     "SplitConfig",
+    "SweepSpec",
     "SynthSource",
     "TrainConfig",
     "WalkForwardSplit",
     "WarmupCosineConfig",
     "check",
+    "check_sweep",
     "config_sources",
     "edges_of",
     "pointer",

@@ -15,18 +15,37 @@ from gogooku3.config.tagged import kind_or
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class FanConfig(ConfigModel):
-    """Frequency adaptive normalisation (Ye, Deng, Zou, Gui, NeurIPS 2024)."""
+class FanBase(ConfigModel):
+    """What both forms of the normalisation have."""
 
     enabled: bool = True
     """false leaves the block out: the encoder reads the features as they are."""
-    kind: Literal["window"] = "window"
-    """Where the decomposition is made: once per look-back window, as published."""
     top_k: int = Field(default=2, ge=1)
-    """Frequency bins of largest amplitude taken out of each window and feature; a look-back of T
-    days has T // 2 + 1 bins."""
+    """Frequency bins of largest amplitude taken out of each window and feature; a window of W
+    days has W // 2 + 1 bins."""
     aux_weight: float = Field(default=0.1, ge=0.0)
     """Weight of the auxiliary loss that fits the main part's own score to the target."""
+
+
+class WindowFanConfig(FanBase):
+    """Frequency adaptive normalisation (Ye, Deng, Zou, Gui, NeurIPS 2024), as published: one
+    decomposition per look-back window."""
+
+    kind: Literal["window"] = "window"
+
+
+class StreamingFanConfig(FanBase):
+    """Frequency adaptive normalisation, causal: each row less the main part of its own trailing
+    window. A row is then the same to every look-back that it is in."""
+
+    kind: Literal["streaming"] = "streaming"
+    window: int | None = Field(default=None, ge=2, le=512)
+    """W: days of a row's trailing window, the row included; null = half of the look-back. The
+    first W - 1 days of the look-back only serve the windows of those after them."""
+
+    def days(self, lookback: int) -> int:
+        """W, for a look-back of so many days."""
+        return self.window or max(2, lookback // 2)
 
 
 class SelectionConfig(ConfigModel):
@@ -36,14 +55,35 @@ class SelectionConfig(ConfigModel):
     """Width of each feature's own embedding before it is lifted to the hidden size."""
 
 
-class EncoderConfig(ConfigModel):
-    """The temporal encoder: LSTM, then interpretable multi-head attention of the last day."""
+class LstmAttentionConfig(ConfigModel):
+    """The temporal encoder as published: LSTM, then interpretable multi-head attention of the last
+    day."""
 
     kind: Literal["lstm_attention"] = "lstm_attention"
     heads: int = Field(default=4, ge=1, le=64)
     """Attention heads; must divide `hidden_size`."""
     lstm_layers: int = Field(default=1, ge=1, le=4)
     """Stacked LSTM layers."""
+
+
+class AttentionConfig(ConfigModel):
+    """The fast temporal encoder: the scored day attends to its look-back, with a learned logit per
+    age. A day is encoded by itself: once for all the look-backs that it is in."""
+
+    kind: Literal["attention"] = "attention"
+    heads: int = Field(default=4, ge=1, le=64)
+    """Attention heads; must divide `hidden_size`."""
+
+
+FanConfig = Annotated[
+    Annotated[WindowFanConfig, Tag("window")] | Annotated[StreamingFanConfig, Tag("streaming")],
+    Discriminator(kind_or("window")),
+]
+EncoderConfig = Annotated[
+    Annotated[LstmAttentionConfig, Tag("lstm_attention")]
+    | Annotated[AttentionConfig, Tag("attention")],
+    Discriminator(kind_or("lstm_attention")),
+]
 
 
 class GatConfig(ConfigModel):
@@ -80,12 +120,19 @@ class AtftGatFanConfig(ConfigModel):
     """D: width of every embedding."""
     dropout: Rate = 0.1
     """Dropout inside every gated residual block and head."""
-    fan: FanConfig = FanConfig()
+    fan: FanConfig = WindowFanConfig()
     selection: SelectionConfig = SelectionConfig()
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: EncoderConfig = LstmAttentionConfig()
     gat: GatConfig = GatConfig()
     graph: GraphConfig = GraphConfig()
     head: HeadConfig = HeadConfig()
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether a row is encoded alike for every look-back that it is in, so that consecutive
+        scored days can share it."""
+        is_per_row = not self.fan.enabled or self.fan.kind == "streaming"
+        return is_per_row and self.encoder.kind == "attention"
 
     @model_validator(mode="after")
     def _derive(self) -> AtftGatFanConfig:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from gogooku3.config.base import ConfigModel
 from gogooku3.config.data import DataConfig
 from gogooku3.config.loss import LossConfig
-from gogooku3.config.model import AtftGatFanConfig, ModelConfig
+from gogooku3.config.model import AtftGatFanConfig, ModelConfig, StreamingFanConfig
 from gogooku3.config.optimizer import (
     AdamWConfig,
     OptimizerConfig,
@@ -74,30 +74,44 @@ class TrainConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> TrainConfig:
-        _check_fan(self)
+        _fit_fan(self)
         _fill_horizon_weights(self)
         _check_metric_horizon(self)
         return self
 
 
-def _check_fan(config: TrainConfig) -> None:
-    model = config.model
+def _fit_fan(config: TrainConfig) -> None:
+    """Derive the trailing window from the look-back, and see that a frequency bin is left."""
+    model, lookback = config.model, config.data.lookback
     if not isinstance(model, AtftGatFanConfig) or not model.fan.enabled:
         return
-    bins = config.data.lookback // 2 + 1
-    if model.fan.top_k >= bins:
+    fan, days, what = model.fan, lookback, "look-back"
+    if isinstance(fan, StreamingFanConfig):
+        days, what = fan.days(lookback), "trailing window"
+        if days > lookback:
+            raise PydanticCustomError(
+                "fan_window",
+                "fan.window {window} is longer than the look-back of {lookback} days",
+                {"window": days, "lookback": lookback, "field": "model/fan/window"},
+            )
+    bins = days // 2 + 1
+    if fan.top_k >= bins:
         raise PydanticCustomError(
             "fan_top_k",
-            "fan.top_k {top_k} needs a longer look-back: {lookback} days have {bins} frequency "
-            "bins, and at least one must be left; use top_k <= {most} or a longer lookback",
+            "fan.top_k {top_k} needs a longer {what}: {days} days have {bins} frequency "
+            "bins, and at least one must be left; use top_k <= {most} or a longer {what}",
             {
-                "top_k": model.fan.top_k,
-                "lookback": config.data.lookback,
+                "top_k": fan.top_k,
+                "what": what,
+                "days": days,
                 "bins": bins,
                 "most": bins - 1,
                 "field": "model/fan/top_k",
             },
         )
+    if isinstance(fan, StreamingFanConfig):
+        fitted = model.model_copy(update={"fan": fan.model_copy(update={"window": days})})
+        config.__dict__["model"] = fitted
 
 
 def _fill_horizon_weights(config: TrainConfig) -> None:

@@ -1,7 +1,7 @@
 """ATFT-GAT-FAN: frequency adaptive normalisation, a temporal fusion encoder, graph attention.
 
-Shapes: B days, N stocks, S = B * N windows, T look-back days, F features, D hidden, K horizons,
-M neighbours, E edge features.
+Shapes: B days, N stocks, L days of a sequence, S sequences, Q scored days of a sequence, A ages,
+F features, D hidden, K horizons, M neighbours, E edge features.
 """
 
 from __future__ import annotations
@@ -9,24 +9,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gogooku3.config import AtftGatFanConfig
+from gogooku3.config import AtftGatFanConfig, LstmAttentionConfig, StreamingFanConfig
 from gogooku3.data.batch import Batch
 from gogooku3.errors import ConfigError
 from gogooku3.models.base import Model, ModelOutput, ModelShape
-from gogooku3.nn.fan import FanParts, MainHead, split_main
+from gogooku3.models.sequences import Sequences
+from gogooku3.nn.fan import Fan, MainHead, StreamingFan, WindowFan
 from gogooku3.nn.graph_attention import Edges, GatedBypass, GraphStack
 from gogooku3.nn.grn import GatedResidualNetwork
 from gogooku3.nn.heads import HorizonHeads
-from gogooku3.nn.temporal import TemporalEncoder, present_first
+from gogooku3.nn.temporal import AttentionEncoder, LstmAttentionEncoder
 from gogooku3.nn.variable_selection import VariableSelection
 
 
 class AtftGatFan(Model):
     """The reference model.
 
-    1. FAN takes each window and feature's strongest frequencies out; the rest goes on.
+    1. FAN takes each feature's strongest frequencies out; the rest goes on.
     2. Variable selection weighs the features of each day, knowing the stock's sector.
-    3. LSTM and interpretable attention give the embedding at the scored day.
+    3. The temporal encoder gives the embedding at the scored day.
     4. Graph attention mixes it with the neighbours', behind a gate that can leave it out.
     5. A perceptron per horizon gives the score, and FAN's main part adds its own term.
 
@@ -35,23 +36,23 @@ class AtftGatFan(Model):
 
     def __init__(self, config: AtftGatFanConfig, shape: ModelShape) -> None:
         super().__init__()
-        gat, fan, width = config.gat, config.fan, config.hidden_size
+        gat, width = config.gat, config.hidden_size
         if gat.layers and shape.edge_features < 1:
             raise ConfigError(f"{gat.layers} GAT layers need edges with at least one feature")
         if gat.heads is None or gat.concat is None or config.head.hidden is None:
             raise ConfigError("the model's configuration was not validated: derived fields lack")
         features, horizons = len(shape.features), len(shape.horizons)
-        self.top_k = fan.top_k
+        self.fan = _fan(config, shape.lookback)
         self.main_head = (
-            MainHead(
+            None
+            if self.fan is None
+            else MainHead(
                 features=features,
-                top_k=fan.top_k,
+                top_k=self.fan.top_k,
                 hidden=width,
                 horizons=horizons,
                 dropout=config.dropout,
             )
-            if fan.enabled
-            else None
         )
         self.sector = nn.Embedding(shape.sectors, width)
         self.selection_context = GatedResidualNetwork(width, width, width, dropout=config.dropout)
@@ -59,12 +60,7 @@ class AtftGatFan(Model):
         self.selection = VariableSelection(
             features=features, rank=config.selection.rank, width=width, dropout=config.dropout
         )
-        self.encoder = TemporalEncoder(
-            width=width,
-            heads=config.encoder.heads,
-            lstm_layers=config.encoder.lstm_layers,
-            dropout=config.dropout,
-        )
+        self.encoder = _encoder(config, shape.lookback)
         self.graph: GraphStack | None = None
         self.bypass: GatedBypass | None = None
         if gat.layers:
@@ -84,49 +80,42 @@ class AtftGatFan(Model):
         )
 
     def forward(self, batch: Batch) -> ModelOutput:
-        """Scores of one batch; the report `selection_F` is each feature's mean weight.
+        """Scores of one batch. In eval mode it reports `selection_F`, each feature's mean weight,
+        and `attention_A`, the mean attention by age.
 
         Raises ValueError when the model has graph layers and the batch no graph.
         """
-        days, stocks = batch.mask_BN.shape
-        present_ST = batch.present_BNT.flatten(0, 1)
-        x_SFT = batch.x_BNTF.flatten(0, 1).transpose(1, 2)
-        parts = self._split(x_SFT, present_ST)
-        residual_SFT = x_SFT if parts is None else parts.residual_SFT
+        sequences = Sequences.windows(batch)
+        x_LSF, present_LS = sequences.x_LSF, sequences.present_LS
+        parts = None if self.fan is None else self.fan(x_LSF, present_LS, sequences.days)
+        if parts is not None:
+            x_LSF = parts.residual_LSF
+            present_LS = present_LS[len(present_LS) - len(x_LSF) :]
 
-        h_SD, selection_F = self._encode(residual_SFT, present_ST, batch.sector_BN.flatten())
-        z_BND = self._mix(h_SD.unflatten(0, (days, stocks)), batch)
+        # Contexts are made once per sector, not once per stock.
+        sectors, sector_S = self.sector.weight, sequences.sector_S
+        selecting_SD = self.selection_context(sectors).index_select(0, sector_S)
+        enriching_SD = self.enrichment_context(sectors).index_select(0, sector_S)
+        selected_LSD, weight_LSF = self.selection(x_LSF, selecting_SD)
+        encoded = self.encoder(selected_LSD, present_LS, enriching_SD)
+
+        z_BND = self._mix(sequences.by_day(encoded.h_QSD), batch)
         # Scores in bf16 have 8 bits: thousands of stocks would tie. The last layers stay fp32.
         with torch.autocast(z_BND.device.type, enabled=False):
             score_BNK = self.heads(z_BND.float())
             main_BNK = None
             if self.main_head is not None and parts is not None:
-                main_BNK = self.main_head(parts).unflatten(0, (days, stocks))
+                main_BNK = sequences.by_day(self.main_head(parts.main))
                 main_BNK = torch.where(batch.mask_BN[..., None], main_BNK, 0.0)
                 score_BNK = score_BNK + main_BNK
             score_BNK = torch.where(batch.mask_BN[..., None], score_BNK, 0.0)
-        return ModelOutput(score_BNK, main_BNK, {"selection_F": selection_F})
-
-    def _split(self, x_SFT: Tensor, present_ST: Tensor) -> FanParts | None:
-        if self.main_head is None:
-            return None
-        return split_main(x_SFT, present_ST, self.top_k)
-
-    def _encode(self, x_SFT: Tensor, present_ST: Tensor, sector_S: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding of each window and the mean selection weights over present days."""
-        order_TS, count_S = present_first(present_ST)
-        x_TSF = x_SFT.permute(2, 0, 1)
-        x_TSF = x_TSF.gather(0, order_TS[..., None].expand_as(x_TSF))
-        # Contexts are made once per sector, not once per stock.
-        sectors = self.sector.weight
-        selecting_SD = self.selection_context(sectors).index_select(0, sector_S)
-        enriching_SD = self.enrichment_context(sectors).index_select(0, sector_S)
-        selected_TSD, weight_TSF = self.selection(x_TSF, selecting_SD)
-        h_SD = self.encoder(selected_TSD, count_S, enriching_SD)
-        step_T = torch.arange(x_TSF.shape[0], device=x_TSF.device)
-        seen_TS1 = (step_T[:, None] < present_ST.sum(1))[..., None]
-        weight_F = (weight_TSF.detach().float() * seen_TS1).sum((0, 1))
-        return h_SD, weight_F / seen_TS1.sum().clamp(min=1)
+        if self.training:
+            return ModelOutput(score_BNK, main_BNK)
+        reports = {
+            "selection_F": _mean(weight_LSF, present_LS),
+            "attention_A": _mean(sequences.by_day(encoded.weight_QSA), batch.mask_BN),
+        }
+        return ModelOutput(score_BNK, main_BNK, reports)
 
     def _mix(self, h_BND: Tensor, batch: Batch) -> Tensor:
         if self.graph is None or self.bypass is None:
@@ -136,3 +125,34 @@ class AtftGatFan(Model):
         edges = Edges.of(batch.neighbour_BNM, batch.edge_BNME)
         mixed_BND: Tensor = self.bypass(h_BND, self.graph(h_BND, edges))
         return mixed_BND
+
+
+def _fan(config: AtftGatFanConfig, lookback: int) -> Fan | None:
+    fan = config.fan
+    if not fan.enabled:
+        return None
+    try:
+        if isinstance(fan, StreamingFanConfig):
+            return StreamingFan(window=fan.days(lookback), top_k=fan.top_k)
+        return WindowFan(window=lookback, top_k=fan.top_k)
+    except ValueError as error:
+        raise ConfigError(f"fan: {error}") from error
+
+
+def _encoder(config: AtftGatFanConfig, lookback: int) -> nn.Module:
+    encoder, fan = config.encoder, config.fan
+    width, dropout = config.hidden_size, config.dropout
+    if isinstance(encoder, LstmAttentionConfig):
+        return LstmAttentionEncoder(
+            width=width, heads=encoder.heads, lstm_layers=encoder.lstm_layers, dropout=dropout
+        )
+    ages = lookback
+    if fan.enabled and isinstance(fan, StreamingFanConfig):
+        ages = lookback - fan.days(lookback) + 1
+    return AttentionEncoder(width=width, heads=encoder.heads, ages=ages, dropout=dropout)
+
+
+def _mean(weight: Tensor, counts: Tensor) -> Tensor:
+    """Mean of weight [.., V] over the places [..] that count -> [V]."""
+    total_V = (weight.detach().float() * counts[..., None]).flatten(0, -2).sum(0)
+    return total_V / counts.sum().clamp(min=1)

@@ -35,7 +35,7 @@ class Lstm(Model):
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Scores of one batch."""
-        order_TS, count_S = present_first(batch.present_BNT.flatten(0, 1))
+        order_TS, count_S = present_first(batch.present_BNT.flatten(0, 1).T)
         x_TSF = batch.x_BNTF.flatten(0, 1).transpose(0, 1)
         x_TSF = x_TSF.gather(0, order_TS[..., None].expand_as(x_TSF))
         state_TSD = self.lstm(x_TSF)[0]

@@ -135,6 +135,20 @@ def test_effective_config_validates_to_itself() -> None:
             "fan-top-k",
             "31 frequency bins",
         ),
+        (
+            "config.model.fan",
+            {"kind": "streaming", "top_k": 4, "window": 6},
+            "/config/model/fan/top_k",
+            "fan-top-k",
+            "trailing window: 6 days have 4 frequency bins",
+        ),
+        (
+            "config.model.fan",
+            {"kind": "streaming", "window": 61},
+            "/config/model/fan/window",
+            "fan-window",
+            "look-back of 60 days",
+        ),
         ("config.model.encoder", {"heads": 3}, "/config/model/encoder/heads", "heads-width", "256"),
         ("config.data.horizons", [5, 1], "/config/data/horizons", "horizons-order", "increase"),
         (
@@ -272,6 +286,14 @@ def test_checking_leaves_the_input_as_it_was() -> None:
     before = copy.deepcopy(spec)
     check(JobSpec, spec)
     assert spec == before
+
+
+def test_the_trailing_window_is_half_of_the_look_back() -> None:
+    config = JobSpec.model_validate(spec_with("config.model.fan", {"kind": "streaming"})).config
+    assert isinstance(config.model, AtftGatFanConfig)
+    assert config.model.fan.model_dump()["window"] == 30
+    again = TrainConfig.model_validate_json(config.model_dump_json())
+    assert again == config
 
 
 def test_sources_tell_what_was_asked_derived_and_default() -> None:

@@ -33,6 +33,8 @@ def _scores(shape: ModelShape, batch: Batch, *, training: bool, **changes: Any) 
 
 
 # The graph's own settings (`graph.*`) act where edges are made; `fan.aux_weight` in the trainer.
+FAST = {"kind": "attention"}
+ROWS = {"kind": "streaming"}
 QUIET = {"layers": 2, "dropout": 0.0}
 ALIVE: list[tuple[bool, dict[str, Any], dict[str, Any]]] = [
     (False, {"hidden_size": 16}, {"hidden_size": 32}),
@@ -41,6 +43,12 @@ ALIVE: list[tuple[bool, dict[str, Any], dict[str, Any]]] = [
     (False, {"selection": {"rank": 8}}, {"selection": {"rank": 4}}),
     (False, {"encoder": {"heads": 4}}, {"encoder": {"heads": 2}}),
     (False, {"encoder": {"lstm_layers": 1}}, {"encoder": {"lstm_layers": 2}}),
+    (False, {"encoder": {"kind": "lstm_attention"}}, {"encoder": {"kind": "attention"}}),
+    (False, {"encoder": FAST}, {"encoder": {**FAST, "heads": 2}}),
+    (False, {"fan": {"kind": "window"}}, {"fan": {"kind": "streaming"}}),
+    (False, {"fan": ROWS}, {"fan": {**ROWS, "enabled": False}}),
+    (False, {"fan": ROWS}, {"fan": {**ROWS, "top_k": 3}}),
+    (False, {"fan": ROWS}, {"fan": {**ROWS, "window": 8}}),
     (False, {"gat": {"layers": 1}}, {"gat": {"layers": 2}}),
     (False, {"gat": {"heads": [4, 4]}}, {"gat": {"heads": [2, 4]}}),
     (False, {"gat": {"concat": [True, True]}}, {"gat": {"concat": [True, False]}}),
@@ -170,9 +178,24 @@ def test_selection_weights_are_reported_over_present_days(
         sector_BN=torch.cat((batch.sector_BN, torch.zeros_like(batch.sector_BN)), dim=1),
     )
     without_graph = _model(shape, gat={"layers": 0}).eval()
+    assert not without_graph.train()(batch).reports
+    without_graph.eval()
     torch.testing.assert_close(
         without_graph(more).reports["selection_F"], without_graph(batch).reports["selection_F"]
     )
+
+
+@pytest.mark.parametrize("encoder", ["lstm_attention", "attention"])
+@pytest.mark.parametrize("fan", ["window", "streaming"])
+def test_attention_by_age_is_reported_over_scored_stocks(
+    fan: str, encoder: str, shape: ModelShape, make_batch: Make
+) -> None:
+    model = _model(shape, fan={"kind": fan}, encoder={"kind": encoder}).eval()
+    weight_A = model(make_batch()).reports["attention_A"]
+    assert not weight_A.requires_grad
+    assert weight_A.shape == (12 if fan == "window" else 7,)
+    assert weight_A.sum().item() == pytest.approx(1.0, abs=1e-5)
+    assert (weight_A > 0).all()
 
 
 def test_bf16_autocast_trains_and_scores_in_fp32(shape: ModelShape, make_batch: Make) -> None:

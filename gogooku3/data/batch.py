@@ -1,23 +1,58 @@
 """One training or evaluation step's tensors.
 
-Shapes: B days, N stocks, T look-back days, F features, K horizons, M neighbours, E edge features.
+Shapes: B days, N stocks, T look-back days, F features, K horizons, M neighbours, E edge features,
+L = T + B - 1 days that a block reads, S stocks of a block.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Batch:
-    """B cross-sections padded to the same number of stocks.
+class BlockRows:
+    """What the windows of consecutive days are made of: each row once, whoever's window it is in.
 
-    A padded place has stock -1 and is false in every mask. A stock that is in the batch was in
-    the universe and traded on the scored day.
+    Window b of a block holds the lines b to b + T - 1.
+    """
+
+    stock_S: Tensor
+    """int64: position of the stock in the panel's codes, increasing; -1 = nobody (a block without
+    stocks has one such place)."""
+    sector_S: Tensor
+    """int64: sector of the stock (0 = unknown)."""
+    x_LSF: Tensor
+    """Features, oldest day first; 0 where the row is absent."""
+    present_LS: Tensor
+    """bool: the row exists."""
+    past_return_LS: Tensor
+    """Trailing 1-day returns, raw; 0 where absent."""
+
+    def windows(self, lookback: int) -> tuple[Tensor, Tensor, Tensor]:
+        """x_BNTF, present_BNT and past_return_BNT of every window: views, nothing is copied."""
+        return (
+            self.x_LSF.unfold(0, lookback, 1).transpose(2, 3),
+            self.present_LS.unfold(0, lookback, 1),
+            self.past_return_LS.unfold(0, lookback, 1),
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """The same rows on a device."""
+        return replace(self, **_moved(self, device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B cross-sections side by side.
+
+    A place without a stock to score has stock -1 and is false in `mask_BN` and `valid_BNK`; it is
+    padding, or, in a block, belongs to a stock that is scored on another of its days, whose window
+    may then hold values. A stock that is in the batch was in the universe and traded on the scored
+    day.
     """
 
     day_B: Tensor
@@ -29,7 +64,7 @@ class Batch:
     present_BNT: Tensor
     """bool: the row exists."""
     mask_BN: Tensor
-    """bool: a real stock, not padding."""
+    """bool: there is a stock to score."""
     sector_BN: Tensor
     """int64: sector of the stock (0 = unknown or padding)."""
     past_return_BNT: Tensor
@@ -44,16 +79,30 @@ class Batch:
     """int64: place in this batch's N of each neighbour; -1 = no edge. None = no graph."""
     edge_BNME: Tensor | None = None
     """float32: features of each edge; 0 where there is none."""
+    rows: BlockRows | None = None
+    """Of a block of consecutive days (N = S): what the windows are views of. None = each day has
+    windows and stocks of its own."""
 
     def with_graph(self, neighbour_BNM: Tensor, edge_BNME: Tensor) -> Self:
         """The same batch with the day's edges."""
         return replace(self, neighbour_BNM=neighbour_BNM, edge_BNME=edge_BNME)
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on a device."""
-        moved = {
-            field.name: value.to(device, non_blocking=True)
-            for field in fields(self)
-            if (value := getattr(self, field.name)) is not None
-        }
-        return replace(self, **moved)
+        """The same batch on a device. Rows that windows share are moved once."""
+        if self.rows is None:
+            return replace(self, **_moved(self, device))
+        rows = self.rows.to(device)
+        x_BNTF, present_BNT, past_return_BNT = rows.windows(self.x_BNTF.shape[2])
+        windows = {"x_BNTF": x_BNTF, "present_BNT": present_BNT, "past_return_BNT": past_return_BNT}
+        moved = _moved(self, device, without=(*windows, "rows"))
+        return replace(self, **moved, **windows, rows=rows)
+
+
+def _moved(
+    tensors: Batch | BlockRows, device: torch.device, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    return {
+        field.name: value.to(device, non_blocking=True)
+        for field in fields(tensors)
+        if field.name not in without and (value := getattr(tensors, field.name)) is not None
+    }

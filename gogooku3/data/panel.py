@@ -130,14 +130,18 @@ class Panel:
                 )
         return [known.index(horizon) for horizon in horizons]
 
-    def rows_until(self, day: int, lookback: int, stock_N: Tensor) -> Tensor:
-        """row_NT: rows of these stocks on the `lookback` days up to `day`, oldest first; -1 =
-        absent. Days before the calendar's first are absent."""
-        first = day + 1 - lookback
-        row_NT = self.row_of_TN[max(first, 0) : day + 1, stock_N].T.contiguous()
+    def rows_between(self, first: int, last: int, stock_N: Tensor) -> Tensor:
+        """row_DN: rows of these stocks on the days from `first` to `last`; -1 = absent. Days before
+        the calendar's first, which are negative, are absent."""
+        row_DN = self.row_of_TN[max(first, 0) : last + 1].index_select(1, stock_N)
         if first < 0:
-            row_NT = torch.nn.functional.pad(row_NT, (-first, 0), value=-1)
-        return row_NT
+            row_DN = torch.nn.functional.pad(row_DN, (0, 0, -first, 0), value=-1)
+        return row_DN
+
+    def rows_until(self, day: int, lookback: int, stock_N: Tensor) -> Tensor:
+        """row_NT: the same of the `lookback` days up to `day`, oldest first, with the stocks in
+        front."""
+        return self.rows_between(day + 1 - lookback, day, stock_N).T.contiguous()
 
     def scored_stocks(self, day: int) -> Tensor:
         """int64 positions of the stocks that are scored on a day: its universe."""

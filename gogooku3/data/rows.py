@@ -25,6 +25,7 @@ class RowReader:
 
     def __init__(self, panel: Panel, features: Sequence[str], scaling: MarketScaling) -> None:
         """Raises DatasetMismatchError when the panel lacks a feature or doesn't fit the scaling."""
+        self.panel = panel
         self.features = tuple(features)
         self._features_RF = panel.features_RF
         columns = panel.columns_of(features)
@@ -57,6 +58,11 @@ class RowReader:
         # and by numpy, which finds them several times faster.
         absent = np.flatnonzero(row_SN.reshape(-1).numpy() < 0)
         out_SNF.view(-1, out_SNF.shape[2]).index_fill_(0, torch.from_numpy(absent), 0.0)
+
+    def past_returns(self, row_SN: Tensor) -> Tensor:
+        """Trailing 1-day returns of rows, in their shape; 0 where absent or unknown."""
+        past_Q = self.panel.return_R.index_select(0, row_SN.clamp(min=0).view(-1))
+        return past_Q.nan_to_num_(nan=0.0).view(row_SN.shape).mul_(row_SN >= 0)
 
     def _is_plain(self) -> bool:
         whole = self._columns is None and self._features_RF.dtype == torch.float32

@@ -1,6 +1,7 @@
 """Finds the graph of a day, in memory, in a file or by building it, and puts it into batches.
 
-Shapes: B days, N stocks of a batch, M places for neighbours, E edge features.
+Shapes: B days, N stocks of a batch, A of them scored on a day, M places for neighbours, E edge
+features.
 """
 
 from __future__ import annotations
@@ -50,31 +51,30 @@ class GraphBuilder:
         shape = (*batch.stock_BN.shape, self.config.width)
         neighbour_BNM = torch.full(shape, -1, dtype=torch.int64)
         edge_BNME = torch.zeros(*shape, len(self._features))
-        for place, day in enumerate(batch.day_B.tolist()):
-            count = int(batch.mask_BN[place].sum())
-            stock_N = batch.stock_BN[place, :count]
-            near_NM, edge_NME = self._edges(self.graph(day), stock_N)
-            neighbour_BNM[place, :count] = near_NM
-            edge_BNME[place, :count] = edge_NME
+        for b, day in enumerate(batch.day_B.tolist()):
+            place_A = torch.nonzero(batch.mask_BN[b]).squeeze(1)
+            near_AM, edge_AME = self._edges(self.graph(day), batch.stock_BN[b, place_A], place_A)
+            neighbour_BNM[b, place_A] = near_AM
+            edge_BNME[b, place_A] = edge_AME
         return batch.with_graph(neighbour_BNM, edge_BNME)
 
-    def _edges(self, graph: DayGraph, stock_N: Tensor) -> tuple[Tensor, Tensor]:
+    def _edges(self, graph: DayGraph, stock_A: Tensor, place_A: Tensor) -> tuple[Tensor, Tensor]:
         """Places in the batch of each stock's neighbours, and the edges' features."""
         panel = self.panel
         place_of = torch.full((len(panel.codes) + 1,), -1, dtype=torch.int64)
-        place_of[stock_N] = torch.arange(len(stock_N))
-        other_NM = graph.neighbour_NM[stock_N].long()
+        place_of[stock_A] = place_A
+        other_AM = graph.neighbour_NM[stock_A].long()
         # -1 reads the last entry, which belongs to no stock.
-        near_NM = place_of[other_NM]
-        read_NM, mine_N1 = other_NM.clamp(min=0), stock_N.unsqueeze(1)
-        edge_NME = edge_features(
-            graph.correlation_NM[stock_N],
-            (panel.sector_N[mine_N1], panel.sector_N[read_NM]),
-            (panel.sector_coarse_N[mine_N1], panel.sector_coarse_N[read_NM]),
-            (graph.volatility_N[mine_N1], graph.volatility_N[read_NM]),
+        near_AM = place_of[other_AM]
+        read_AM, mine_A1 = other_AM.clamp(min=0), stock_A.unsqueeze(1)
+        edge_AME = edge_features(
+            graph.correlation_NM[stock_A],
+            (panel.sector_N[mine_A1], panel.sector_N[read_AM]),
+            (panel.sector_coarse_N[mine_A1], panel.sector_coarse_N[read_AM]),
+            (graph.volatility_N[mine_A1], graph.volatility_N[read_AM]),
             self.config.sector_weight,
         )
-        if len(self._features) > edge_NME.shape[2]:
-            leads_NM1 = graph.leads_NM[stock_N].unsqueeze(2)
-            edge_NME = torch.cat([edge_NME, leads_NM1.to(edge_NME.dtype)], dim=2)
-        return near_NM, edge_NME * (near_NM >= 0).unsqueeze(-1)
+        if len(self._features) > edge_AME.shape[2]:
+            leads_AM1 = graph.leads_NM[stock_A].unsqueeze(2)
+            edge_AME = torch.cat([edge_AME, leads_AM1.to(edge_AME.dtype)], dim=2)
+        return near_AM, edge_AME * (near_AM >= 0).unsqueeze(-1)

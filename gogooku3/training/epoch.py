@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from gogooku3.config import AtftGatFanConfig, TrainConfig
-from gogooku3.data.epochs import epoch_days
+from gogooku3.data.epochs import epoch_batches, steps_per_epoch
 from gogooku3.errors import DivergedError
 from gogooku3.losses import Loss
 from gogooku3.models.base import Model
@@ -36,8 +36,7 @@ class Learner:
 
     def steps(self, days: Sequence[int]) -> int:
         """Optimiser steps in an epoch over `days`."""
-        batch = self.config.batch
-        return -(-len(days) // (batch.days_per_step * batch.accumulate))
+        return steps_per_epoch(days, self.config.batch)
 
     def mean_lr(self, epoch: int, steps: int) -> float:
         """Mean learning rate over the steps of an epoch."""
@@ -62,14 +61,15 @@ class Learner:
             DivergedError: a loss or gradient is NaN or infinite.
         """
         config = self.config.batch
-        batches = epoch_days(days, self.config.seed, epoch, config.days_per_step)
+        batches = epoch_batches(days, config, self.config.seed, epoch)
         # The steps of a whole epoch are known, so that the schedule is a function of the step.
         steps = self.steps(days)
         checked = start
         self.model.train()
         for step in range(start, steps):
             began = time.monotonic()
-            group = batches[step * config.accumulate : (step + 1) * config.accumulate]
+            first = step * config.batches_per_step
+            group = batches[first : first + config.batches_per_step]
             self._step(epoch, step, steps, group, statistics)
             # On the CPU looking is free; a GPU is only asked when the epoch is over.
             if self.feed.device.type == "cpu" or step == steps - 1:
@@ -94,7 +94,7 @@ class Learner:
         bad = statistics.first_bad_step(start, end)
         if bad is None:
             return
-        size = self.config.batch.accumulate
+        size = self.config.batch.batches_per_step
         days = [day for batch in batches[bad * size : (bad + 1) * size] for day in batch]
         dates = ", ".join(day.isoformat() for day in self.feed.dates(days)[:8])
         raise DivergedError(

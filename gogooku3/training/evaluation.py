@@ -117,10 +117,9 @@ def evaluate(
         Interrupted: `should_stop` said so.
     """
     board = _Board(feed, days, config)
-    for group in feed.evaluation_batches(days):
+    for batch in feed.evaluation_batches(days):
         if should_stop():
             raise Interrupted
-        batch = feed.batch(group)
         board.add(batch, predict(model, batch, precision))
     return board.finish(split)
 

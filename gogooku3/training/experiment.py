@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gogooku3.config import TrainConfig, edges_of
+from gogooku3.data.epochs import steps_per_epoch
 from gogooku3.data.header import check_data
 from gogooku3.data.panel import Panel
 from gogooku3.data.splits import Split, split_days
@@ -134,9 +135,7 @@ class Experiment:
 
     def _learner(self) -> Learner:
         config = self.config
-        steps = -(
-            -len(self.split.train_D) // (config.batch.days_per_step * config.batch.accumulate)
-        )
+        steps = steps_per_epoch(self.split.train_D, config.batch)
         return Learner(
             config=config,
             model=self.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import torch
@@ -35,6 +35,7 @@ class Feed:
         on the training days. Raises as `BatchMaker`."""
         self.panel = panel
         self.device = device
+        self._in_blocks = config.batch.block_days > 1
         self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling)
         edges = edges_of(config.model)
         self._graph = None if edges is None else GraphBuilder(panel, edges)
@@ -50,19 +51,23 @@ class Feed:
         stocks_per_day: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Batch:
-        """The batch of some days of the panel's calendar; all stocks, or a sample of each day's."""
-        batch = self._maker.make(days, stocks_per_day, generator)
+        """A training batch of some days of the panel's calendar, consecutive ones if the
+        configuration has blocks; all stocks, or a sample."""
+        make = self._maker.block if self._in_blocks else self._maker.make
+        return self._ready(make(days, stocks_per_day, generator))
+
+    def evaluation_batches(self, days: Sequence[int]) -> Iterator[Batch]:
+        """All stocks of increasing days, in blocks of days that are few enough together to be
+        scored at once."""
+        if days:
+            widest = int(self.panel.universe_TN[list(days)].sum(dim=1).max())
+            count = max(1, EVALUATION_STOCKS // max(1, widest))
+            yield from map(self._ready, self._maker.blocks(days, count))
+
+    def _ready(self, batch: Batch) -> Batch:
         if self._graph is not None:
             batch = self._graph.attach(batch)
         return batch if self.device.type == "cpu" else batch.to(self.device)
-
-    def evaluation_batches(self, days: Sequence[int]) -> list[list[int]]:
-        """Consecutive days, few enough together to be scored at once."""
-        if not days:
-            return []
-        widest = int(self.panel.universe_TN[list(days)].sum(dim=1).max())
-        count = max(1, EVALUATION_STOCKS // max(1, widest))
-        return [list(days[start : start + count]) for start in range(0, len(days), count)]
 
     def dates(self, days: Sequence[int]) -> list[date]:
         """The calendar dates of some days."""

@@ -189,13 +189,13 @@ class _Run:
                 raise Interrupted
 
         def batches() -> Iterator[Batch]:
-            for group in self.experiment.feed.evaluation_batches(self.experiment.split.train_D):
+            asked = time.monotonic()
+            for batch in self.experiment.feed.evaluation_batches(self.experiment.split.train_D):
                 check()
-                asked = time.monotonic()
-                batch = self.experiment.feed.batch(group)
                 self.statistics.wait_s += time.monotonic() - asked
                 self.statistics.count(batch.mask_BN)
                 yield batch
+                asked = time.monotonic()
 
         self.experiment.model.fit(batches(), check)
         self.statistics.elapsed_s = time.monotonic() - began

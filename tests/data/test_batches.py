@@ -8,13 +8,15 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy.stats import rankdata
 
-from gogooku3.config import DataConfig
+from gogooku3.config import BatchConfig, DataConfig
 from gogooku3.data.batch import Batch
 from gogooku3.data.batches import BatchMaker
-from gogooku3.data.epochs import epoch_blocks, epoch_days
+from gogooku3.data.epochs import epoch_batches, epoch_blocks, epoch_days, steps_per_epoch
 from gogooku3.data.panel import Panel
+from gogooku3.data.rows import RowReader
 from gogooku3.errors import DatasetMismatchError
 
 Config = Callable[..., DataConfig]
@@ -22,7 +24,8 @@ Config = Callable[..., DataConfig]
 
 def same(left: Batch, right: Batch) -> bool:
     """Bit for bit the same tensors."""
-    pairs = [(getattr(left, f.name), getattr(right, f.name)) for f in fields(Batch)]
+    names = [f.name for f in fields(Batch) if f.name != "rows"]
+    pairs = [(getattr(left, name), getattr(right, name)) for name in names]
     return all(
         (a is None and b is None) or (a.shape == b.shape and np.array_equal(a, b, equal_nan=True))
         if a is None or a.is_floating_point()
@@ -171,6 +174,130 @@ def test_the_makers_split_starts_with_the_first_universe(panel: Panel, data_conf
     assert all(bool(panel.universe_TN[day].any()) for day in days)
 
 
+def scored(batch: Batch, day: int) -> dict[str, torch.Tensor]:
+    """What a batch holds of a day's scored stocks."""
+    place = batch.day_B.tolist().index(day)
+    at_N = batch.mask_BN[place]
+    skipped = ("day_B", "mask_BN", "neighbour_BNM", "edge_BNME", "rows")
+    names = [f.name for f in fields(Batch) if f.name not in skipped]
+    return {name: getattr(batch, name)[place][at_N] for name in names}
+
+
+def assert_same_days(whole: Batch, maker: BatchMaker) -> None:
+    """Every day of a batch is, stock by stock and bit by bit, that day's own batch."""
+    for day in whole.day_B.tolist():
+        found, wanted = scored(whole, day), scored(maker.make([day]), day)
+        assert wanted["stock_BN"].numel()
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("days", [[60, 61, 62, 63, 64], [120], [53, 54]])
+def test_a_block_holds_each_of_its_days_exactly(
+    loose_panel: Panel, data_config: Config, days: list[int], reuse: bool
+) -> None:
+    panel = loose_panel
+    batch = BatchMaker(panel, data_config(), reuse=reuse).block(days)
+    assert_same_days(batch, BatchMaker(panel, data_config()))
+    somebody_S = panel.universe_TN[days[0] : days[-1] + 1].any(0)
+    assert batch.rows is not None
+    assert batch.rows.stock_S.tolist() == somebody_S.nonzero().squeeze(1).tolist()
+    assert batch.rows.x_LSF.shape[0] == 20 + len(days) - 1
+    assert torch.equal(batch.rows.sector_S, panel.sector_N[batch.rows.stock_S])
+    places = range(len(days))
+    for b in places:
+        not_scored_N = ~batch.mask_BN[b]
+        assert (batch.stock_BN[b, not_scored_N] == -1).all()
+        assert not batch.valid_BNK[b, not_scored_N].any()
+        assert batch.return_BNK[b, not_scored_N].isnan().all()
+
+
+def test_the_windows_of_a_block_are_views_of_its_rows(panel: Panel, data_config: Config) -> None:
+    batch = BatchMaker(panel, data_config()).block([70, 71, 72])
+    rows = batch.rows
+    assert rows is not None
+    for view, whole in (
+        (batch.x_BNTF, rows.x_LSF),
+        (batch.present_BNT, rows.present_LS),
+        (batch.past_return_BNT, rows.past_return_LS),
+    ):
+        assert view.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+        for b in range(3):
+            assert torch.equal(view[b].transpose(0, 1), whole[b : b + 20])
+    assert batch.x_BNTF.flatten(0, 1).data_ptr() == rows.x_LSF.data_ptr()
+    moved = batch.to(torch.device("cpu"))
+    assert same(moved, batch)
+    assert moved.rows is not None
+    assert moved.x_BNTF.data_ptr() == moved.rows.x_LSF.data_ptr()
+
+
+def test_a_block_draws_its_stocks_once(loose_panel: Panel, data_config: Config) -> None:
+    maker = BatchMaker(loose_panel, data_config())
+    days = [100, 101, 102, 103]
+    drawn = maker.block(days, 12, torch.Generator().manual_seed(1))
+    again = maker.block(days, 12, torch.Generator().manual_seed(1))
+    other = maker.block(days, 12, torch.Generator().manual_seed(2))
+    assert same(drawn, again)
+    assert drawn.rows is not None
+    assert other.rows is not None
+    assert drawn.rows.stock_S.shape == (12,)
+    assert not torch.equal(drawn.rows.stock_S, other.rows.stock_S)
+    whole = maker.block(days)
+    assert whole.rows is not None
+    place_S = torch.searchsorted(whole.rows.stock_S, drawn.rows.stock_S)
+    assert torch.equal(drawn.x_BNTF, whole.x_BNTF[:, place_S])
+    assert torch.equal(drawn.target_BNK, whole.target_BNK[:, place_S])
+    with pytest.raises(ValueError, match="generator"):
+        maker.block(days, 12)
+    with pytest.raises(ValueError, match="consecutive"):
+        maker.block([100, 102])
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_consecutive_blocks_hold_each_day_once(
+    loose_panel: Panel, data_config: Config, reuse: bool
+) -> None:
+    own = BatchMaker(loose_panel, data_config())
+    maker = BatchMaker(loose_panel, data_config(), reuse=reuse)
+    days = [*range(60, 141), *range(160, 167)]
+    seen = []
+    for batch in maker.blocks(days, 3):
+        assert len(batch.day_B) <= 3
+        seen += batch.day_B.tolist()
+        assert_same_days(batch, own)
+    assert seen == days
+
+
+def test_the_next_block_reads_its_own_rows_only(
+    panel: Panel, data_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = BatchMaker(panel, data_config())
+    read: list[list[int]] = []
+    plain = RowReader.read
+
+    def noted(self: RowReader, row_SN: torch.Tensor, day_S: range, out: torch.Tensor) -> None:
+        read.append(list(day_S))
+        plain(self, row_SN, day_S, out)
+
+    monkeypatch.setattr(RowReader, "read", noted)
+    first, second, third = maker.blocks(range(100, 106), 2)
+    assert read == [list(range(81, 102)), [102, 103], [104, 105]]
+    # Blocks of a stretch overlap in memory: what they share was not copied.
+    assert first.rows is not None
+    assert third.rows is not None
+    assert third.rows.x_LSF.data_ptr() == first.rows.x_LSF[4].data_ptr()
+    assert second.day_B.tolist() == [102, 103]
+
+
+def test_a_block_before_the_first_universe_is_padding(panel: Panel, data_config: Config) -> None:
+    batch = BatchMaker(panel, data_config()).block([10, 11])
+    assert batch.mask_BN.shape == (2, 1)
+    assert not batch.mask_BN.any()
+    assert not batch.present_BNT.any()
+    assert (batch.x_BNTF == 0).all()
+
+
 def test_epoch_days_are_a_shuffle_that_seed_and_epoch_fix() -> None:
     days = list(range(40, 93))
     steps = epoch_days(days, seed=7, epoch=3, days_per_step=4)
@@ -201,3 +328,38 @@ def test_epoch_blocks_hold_consecutive_days_in_an_order_that_seed_and_epoch_fix(
     assert len(firsts) > 1
     assert epoch_blocks([], seed=0, epoch=0, block_days=3) == []
     assert sorted(epoch_blocks([5, 6], seed=0, epoch=0, block_days=64), key=len)[-1][0] in (5, 6)
+
+
+@pytest.mark.parametrize("block_days", [2, 3, 4, 7, 64])
+def test_every_epoch_has_as_many_blocks_whose_borders_move(block_days: int) -> None:
+    for length in range(1, 40):
+        days = [*range(100, 100 + length), *range(200, 223)]
+        config = BatchConfig(block_days=block_days, days_per_step=block_days)
+        steps = steps_per_epoch(days, config)
+        starts = set()
+        for epoch in range(1, 30):
+            batches = epoch_batches(days, config, 3, epoch)
+            assert len(batches) == steps
+            assert sorted(day for batch in batches for day in batch) == days
+            for batch in batches:
+                assert batch == list(range(batch[0], batch[0] + len(batch)))
+                assert len(batch) <= block_days
+            starts |= {batch[0] for batch in batches if batch[0] > 200}
+        if block_days < 23:
+            assert len(starts) >= 23 // block_days * (block_days // 2)
+
+
+def test_single_days_are_grouped_as_ever() -> None:
+    days = list(range(40, 93))
+    config = BatchConfig(days_per_step=4, accumulate=2)
+    assert epoch_batches(days, config, 7, 3) == epoch_days(days, 7, 3, 4)
+    assert steps_per_epoch(days, config) == 7
+    blocks = BatchConfig(days_per_step=8, block_days=4, accumulate=2)
+    assert blocks.batches_per_step == 4
+    assert steps_per_epoch(days, blocks) == 4
+
+
+@pytest.mark.parametrize(("days", "block", "hint"), [(1, 5, "= 5"), (6, 4, "= 8")])
+def test_a_step_has_whole_blocks(days: int, block: int, hint: str) -> None:
+    with pytest.raises(ValidationError, match=hint):
+        BatchConfig(days_per_step=days, block_days=block)

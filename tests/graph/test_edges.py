@@ -127,6 +127,31 @@ def test_only_stocks_of_the_batch_are_neighbours(panel: Panel, maker: BatchMaker
     assert 0 < share[0] < 0.5 * share[1]
 
 
+def test_a_blocks_days_have_their_own_edges(panel: Panel, maker: BatchMaker) -> None:
+    """Stock by stock those of the day's own batch, wherever in the block the stocks are."""
+    builder = GraphBuilder(panel, GraphConfig(rebuild_days=2, leader_neighbours=1))
+    batch = builder.attach(maker.block([100, 101, 102, 103]))
+    assert not batch.mask_BN.all()  # or the places would be the same
+    for b, day in enumerate(batch.day_B.tolist()):
+        alone = builder.attach(maker.make([day]))
+        assert batch.neighbour_BNM is not None
+        assert batch.edge_BNME is not None
+        assert alone.neighbour_BNM is not None
+        assert alone.edge_BNME is not None
+        at_N = batch.mask_BN[b]
+        assert torch.equal(batch.edge_BNME[b, at_N], alone.edge_BNME[0])
+        stocks = [
+            of.stock_BN[place][near_NM.clamp(min=0)].masked_fill(near_NM < 0, -1)
+            for of, place, near_NM in (
+                (batch, b, batch.neighbour_BNM[b, at_N]),
+                (alone, 0, alone.neighbour_BNM[0]),
+            )
+        ]
+        assert torch.equal(*stocks)
+        assert (batch.neighbour_BNM[b, ~at_N] == -1).all()
+        assert (batch.edge_BNME[b, ~at_N] == 0).all()
+
+
 def test_a_day_without_a_universe_has_no_edges(panel: Panel, maker: BatchMaker) -> None:
     batch = GraphBuilder(panel, GraphConfig()).attach(maker.make([20]))
     assert batch.neighbour_BNM is not None

@@ -71,3 +71,15 @@ def test_steps_and_the_last_smaller_one(
     statistics = EpochStatistics(experiment.steps, experiment.device)
     assert learner.epoch(1, experiment.split.train_D, 0, statistics, lambda step, seconds: False)
     assert statistics.state()["days"] == days
+
+
+def test_steps_of_blocks_see_every_day_once(
+    tiny: Path, make_config: Callable[..., TrainConfig]
+) -> None:
+    config = make_config(batch={"days_per_step": 6, "block_days": 3, "stocks_per_step": 12})
+    experiment = Experiment.open(config, tiny, "cpu")
+    learner = experiment.learner
+    assert learner is not None
+    statistics = EpochStatistics(experiment.steps, experiment.device)
+    assert learner.epoch(1, experiment.split.train_D, 0, statistics, lambda step, seconds: False)
+    assert statistics.state()["days"] == len(experiment.split.train_D)

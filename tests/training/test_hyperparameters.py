@@ -79,6 +79,7 @@ TRAINING: dict[str, Changes] = {
     "data.neutral": {"data": {"neutral": "sector"}},
     "data.features": {"data": {"features": ("signal", "slow")}},
     "batch.days_per_step": {"batch": {"days_per_step": 5}},
+    "batch.block_days": {"batch": {"days_per_step": 8, "block_days": 4}},
     "batch.stocks_per_step": {"batch": {"stocks_per_step": 12}},
     "batch.accumulate": {"batch": {"accumulate": 3}},
 }

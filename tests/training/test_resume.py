@@ -75,7 +75,9 @@ def test_interrupted_anywhere_it_ends_the_same(
     questions: int,
     optimizer: dict[str, object],
 ) -> None:
-    config = make_config(optimizer=optimizer, batch={"stocks_per_step": 20})
+    # Blocks at one of the points, single days at the others.
+    blocks = {"days_per_step": 4, "block_days": 2} if questions == 7 else {}
+    config = make_config(optimizer=optimizer, batch={"stocks_per_step": 20, **blocks})
     whole = train(config, dataset=tiny, out_dir=tmp_path / "whole", on_event=lambda e: None)
     events: list[Event] = []
     first = train(

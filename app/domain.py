@@ -52,8 +52,8 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     ),
     JobState.PAUSED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
     JobState.PRUNED: frozenset(),
 }
 """The only table of moves; `app.jobs.transition` is the only function that makes one."""
@@ -147,6 +147,12 @@ class InvalidStateError(DomainError):
     """The job's state does not allow this."""
 
     code = "invalid-state"
+
+
+class ChangedError(DomainError):
+    """It has changed since it was read; read it again and repeat the change."""
+
+    code = "changed"
 
 
 class DatasetInUseError(DomainError):

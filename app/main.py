@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.api import (
+    actions,
     checkpoints,
     datasets,
     errors,
@@ -37,6 +38,18 @@ from app.embedded.home import NotRunningError, addresses
 from app.jobs import keys
 from app.settings import Settings
 
+PARTS = (
+    jobs,
+    actions,
+    events,
+    metrics,
+    logs,
+    checkpoints,
+    outputs,
+    datasets,
+    operations,
+)
+"""The endpoints, in the order in which the description lists them."""
 SHUTDOWN_S = 5
 """How long requests in progress may go on when the process is asked to stop."""
 
@@ -77,7 +90,7 @@ def create_app(
     )
     app.state.server = server
     errors.install(app)
-    for part in (jobs, events, metrics, logs, checkpoints, outputs, datasets, operations):
+    for part in PARTS:
         app.include_router(part.router)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     app.add_middleware(Envelope)

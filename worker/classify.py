@@ -19,6 +19,7 @@ class Asked(StrEnum):
     """Why the supervisor asked the child to end."""
 
     CANCEL = "cancel"
+    PAUSE = "pause"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
     LEASE = "lease"
@@ -62,6 +63,8 @@ def classify(
         return Ending(Outcome.FAILED, _reported(last), exit_code)
     if asked is Asked.TIMEOUT:
         return Ending(Outcome.FAILED, _timeout(timeout_s, who), exit_code)
+    if asked is Asked.PAUSE:
+        return Ending(Outcome.PAUSED, None, exit_code)
     if asked is Asked.SHUTDOWN:
         return Ending(Outcome.RELEASED, None, exit_code)
     if asked is Asked.LEASE or exit_code == EXIT_LEASE_LOST:

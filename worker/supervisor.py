@@ -282,6 +282,8 @@ class Supervisor:
         child.renewed(at)
         if orders.cancel:
             self._ask(child, Asked.CANCEL, grace_s=0.0 if orders.force else None)
+        elif orders.pause:
+            self._ask(child, Asked.PAUSE)
 
     def _flush(self) -> None:
         """Record what waits, in short transactions; what cannot be recorded now keeps waiting."""

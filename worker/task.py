@@ -96,6 +96,7 @@ class Training:
 
     def request(self) -> tuple[RunRequest, Sequence[WarningEvent]]:
         """The configuration, from the resume state of an earlier attempt if there is one."""
+        self._forget()
         warnings = []
         resume = None
         if self._claim.resume_path is not None:
@@ -115,6 +116,12 @@ class Training:
             device="cpu" if self._gpu is None else "cuda:0",
         )
         return request, warnings
+
+    def _forget(self) -> None:
+        """Remove what the attempts before a beginning from scratch have left behind."""
+        for number in range(1, self._claim.forgotten_attempt + 1):
+            folder = self._out_dir.with_name(f"attempt-{number}")
+            shutil.rmtree(folder, ignore_errors=True)
 
     def take(self, event: Event) -> Event:
         """Files are recorded by their place below the artifacts."""

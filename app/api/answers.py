@@ -66,15 +66,20 @@ class JobSummary(Answer):
     reason: dict[str, Any] | None
     """Why it ended other than well: class, code, message, next_action."""
     cancel_requested_at: datetime | None
+    pause_requested_at: datetime | None
+    """Asked to be paused; its trainer is writing its state."""
+    retries: int
+    """How often it was tried again on request, after it had ended."""
     created_at: datetime
     queued_at: datetime
-    """Place in the queue."""
+    """Since when it waits, or last waited."""
     started_at: datetime | None
     """Start of the first attempt."""
     finished_at: datetime | None
     updated_at: datetime
     sweep_id: str | None
     parent_id: str | None
+    """The job that this one is a clone of."""
 
 
 class JobAnswer(JobSummary):

@@ -94,7 +94,7 @@ def create_dataset(
         )
 
     if validate_only:
-        return json_answer(200, _checked(check(), body.value))
+        return json_answer(200, checked_build(check(), body.value))
     return create(
         server,
         caller,
@@ -197,7 +197,8 @@ def _missing(server: Server, name: str) -> str:
     return f"no dataset {name!r}; `POST /v1/datasets` makes one"
 
 
-def _checked(spec: DatasetSpec, given: Any) -> CheckedDataset:
+def checked_build(spec: DatasetSpec, given: Any) -> CheckedDataset:
+    """The build as it would be."""
     return CheckedDataset(
         name=spec.name,
         config=spec.config.model_dump(mode="json"),

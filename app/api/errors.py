@@ -17,6 +17,7 @@ from starlette.responses import Response
 from app.api.body import BodyNotJsonError
 from app.api.problem import problem, request_id
 from app.domain import (
+    ChangedError,
     DatasetExistsError,
     DatasetInUseError,
     DomainError,
@@ -40,6 +41,7 @@ STATUS_OF: dict[type[Exception], int] = {
     IdempotencyMismatchError: 422,
     NotFoundError: 404,
     InvalidStateError: 409,
+    ChangedError: 412,
     DatasetInUseError: 409,
     DatasetExistsError: 409,
     IdempotencyInFlightError: 409,

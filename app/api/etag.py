@@ -40,7 +40,7 @@ def fresh(etag: str, content: bytes | None = None) -> Response:
 
 
 def matches(given: str | None, etag: str) -> bool:
-    """Whether an `If-None-Match` or `If-Range` value names this ETag (weak comparison)."""
+    """Whether a condition such as `If-None-Match` names this ETag (weak comparison)."""
     if given is None:
         return False
     names = [name.strip().removeprefix("W/") for name in given.split(",")]

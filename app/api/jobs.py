@@ -1,4 +1,4 @@
-"""Jobs: create, list, look at, cancel; and who ran them."""
+"""Jobs: create, list, look at, change; and who ran them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Header, Query
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,8 +24,8 @@ from app.api.auth import Submitter, reader, submitter
 from app.api.body import RawBody, parse
 from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
 from app.api.errors import QueryError
-from app.api.etag import NOT_MODIFIED, cacheable
-from app.api.openapi import JOB_SPEC_BODY
+from app.api.etag import NOT_MODIFIED, cacheable, matches, tag_of
+from app.api.openapi import JOB_PATCH_BODY, JOB_SPEC_BODY
 from app.api.parameters import (
     IdempotencyKey,
     JobId,
@@ -38,8 +38,8 @@ from app.api.server import ServerDep
 from app.db import Job
 from app.domain import InvalidSpecError, JobState
 from app.jobs import read
-from app.jobs.cancel import cancel
-from app.jobs.check import check_spec
+from app.jobs.change import change
+from app.jobs.check import check_patch, check_spec
 from app.jobs.listing import ORDERS, JobFilter
 from app.jobs.submit import submit
 from gogooku3.config import JobSpec, Problem, config_sources
@@ -85,7 +85,7 @@ def create_job(
         return submit(session, spec, given=body.value, header=header, api_key_id=caller.key_id)
 
     if validate_only:
-        return json_answer(200, _checked(*check(), body.value))
+        return json_answer(200, checked_job(*check(), body.value))
     return create(
         server,
         caller,
@@ -159,29 +159,6 @@ def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
     return cacheable(request, answer)
 
 
-@submitting.post(
-    "/{job_id}/cancel",
-    status_code=202,
-    summary="Cancel a job",
-    response_model=JobAnswer,
-    responses=problems(404, 409),
-)
-def cancel_job(
-    server: ServerDep,
-    job_id: JobId,
-    force: Annotated[bool, Query(description="Kill it: no last checkpoint")] = False,
-) -> JobAnswer:
-    """A queued job is cancelled at once; a running one writes a checkpoint and stops.
-
-    Cancelling twice is cancelling once; a job that has ended otherwise is 409 `invalid-state`.
-    """
-    with server.database.session() as session:
-        job = cancel(session, job_id, force=force)
-        answer = JobAnswer.model_validate(job)
-    server.wake.publish(job_id, job.last_seq)
-    return answer
-
-
 @reading.get(
     "/{job_id}/attempts",
     summary="List a job's attempts",
@@ -196,12 +173,46 @@ def list_attempts(request: Request, server: ServerDep, job_id: JobId) -> Respons
     return cacheable(request, AttemptPage(items=items))
 
 
+@submitting.patch(
+    "/{job_id}",
+    summary="Change a job's labels, priority or note",
+    response_model=JobAnswer,
+    openapi_extra=JOB_PATCH_BODY,
+    responses=problems(400, 404, 412, 413, 415),
+)
+def change_job(
+    server: ServerDep,
+    job_id: JobId,
+    raw: RawBody,
+    if_match: Annotated[
+        str | None,
+        Header(alias="If-Match", max_length=1000, description="Only if this is its ETag still"),
+    ] = None,
+) -> Response:
+    """What the body leaves out stays; labels are merged, and null removes one."""
+    patch = checked(parse(raw), check_patch)
+
+    def is_as_expected(job: Job) -> bool:
+        return if_match is None or matches(if_match, tag_of(_content(job)))
+
+    with server.database.session() as session:
+        job = change(session, job_id, patch, is_as_expected=is_as_expected)
+        content = _content(job)
+    headers = {"ETag": tag_of(content)}
+    return Response(content, 200, headers, media_type="application/json")
+
+
 router = APIRouter(tags=["jobs"])
 router.include_router(submitting)
 router.include_router(reading)
 
 
-def _checked(spec: JobSpec, header: DatasetHeader, given: Any) -> CheckedJob:
+def _content(job: Job) -> bytes:
+    return JobAnswer.model_validate(job).model_dump_json().encode()
+
+
+def checked_job(spec: JobSpec, header: DatasetHeader, given: Any) -> CheckedJob:
+    """The job as it would be."""
     plain = spec.model_dump(mode="json")
     return CheckedJob(
         name=spec.name,

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from app.api.problem import ProblemAnswer
 from app.api.release import VERSION
 from app.api.requests import MetricsQuery
-from gogooku3.config import DatasetConfig, DatasetSpec, JobSpec
+from gogooku3.config import DatasetConfig, DatasetSpec, JobPatch, JobSpec
 
 _REF = "#/components/schemas/{model}"
 _ANSWERS_WITH_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -65,8 +65,22 @@ def body_of(model: str, example: dict[str, Any]) -> dict[str, Any]:
 
 
 JOB_SPEC_BODY = body_of("JobSpec", EXAMPLE)
+JOB_PATCH_BODY = body_of("JobPatch", {"labels": {"team": "red", "draft": None}, "priority": 10})
 DATASET_SPEC_BODY = body_of("DatasetSpec", DATASET_EXAMPLE)
 """`openapi_extra` of endpoints that take a specification and check it themselves."""
+
+OVERRIDES_BODY = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "example": {"config": {"optimizer": {"lr": 3e-4}}},
+            }
+        },
+    }
+}
+"""`openapi_extra` of an endpoint that takes any part of a specification."""
 
 DESCRIPTION = """Training jobs for stock-ranking models: post a specification, watch every epoch,
 fetch the checkpoint. Errors are `application/problem+json` and list every problem at once."""
@@ -84,6 +98,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document["components"]["schemas"]
         schemas |= _definitions(JobSpec, "JobSpec")
+        schemas |= _definitions(JobPatch, "JobPatch")
         schemas |= _definitions(ProblemAnswer, "Problem")
         schemas |= _definitions(DatasetSpec, "DatasetSpec")
         schemas |= _definitions(DatasetConfig, "DatasetConfig")

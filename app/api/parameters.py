@@ -70,6 +70,7 @@ _DESCRIPTIONS: dict[Code, str] = {
     404: "No such thing",
     409: "The state does not allow this, or the same request is under way",
     410: "The file is gone from the server",
+    412: "It has changed since the version that `If-Match` names",
     413: "The body is larger than 1 MiB",
     415: "The body is not declared as JSON",
     416: "The range lies outside the file",

@@ -52,7 +52,7 @@ class ProblemAnswer(BaseModel):
     """What `/readyz` found, per part of the stack; `ok` or what is wrong."""
 
 
-Code = Literal[400, 401, 403, 404, 405, 409, 410, 413, 415, 416, 422, 429, 500, 503]
+Code = Literal[400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 416, 422, 429, 500, 503]
 
 
 def request_id(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""`submit`, `jobs`, `watch`, `logs`, `cancel`, `fetch`: a client of the job server."""
+"""`submit`, `jobs`, `watch`, `logs`, `fetch`: a client of the job server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from app.cli.connection import connect
 from app.cli.console import answer, answer_json, note
 from app.cli.failures import FAILED, CommandError, UsageError
-from app.cli.options import ApiKey, AsJson, Url
+from app.cli.options import ApiKey, AsJson, JobId, Url
 from app.cli.progress import run_view
 from app.cli.report import job_fields, job_row, print_best
 from app.cli.spec import read_labels, read_spec
@@ -20,12 +20,10 @@ from app.cli.table import print_fields, print_table, size
 if TYPE_CHECKING:
     from gogooku3.client import Client, Job
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, job_....")]
-
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (submit, jobs, watch, logs, cancel, fetch):
+    for command in (submit, jobs, watch, logs, fetch):
         app.command()(command)
 
 
@@ -151,24 +149,6 @@ def logs(
             if chunk.end >= chunk.size or not chunk.text:
                 return
             chunk = client.jobs.logs(job_id, after=chunk.end)
-
-
-def cancel(
-    job_id: JobId,
-    force: Annotated[
-        bool, typer.Option("--force", help="Kill it: no last checkpoint is written.")
-    ] = False,
-    url: Url = None,
-    api_key: ApiKey = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cancel a job; a running one writes a checkpoint first."""
-    with connect(url, api_key) as client:
-        job = client.jobs.cancel(job_id, force=force)
-    if as_json:
-        answer_json(job.model_dump(mode="json"))
-    else:
-        answer(job.state if job.is_finished else f"{job.state}, asked to stop")
 
 
 def fetch(

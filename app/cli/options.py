@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, job_....")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 Url = Annotated[
     str | None,

@@ -40,3 +40,25 @@ def read_labels(given: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"a label is KEY=VALUE, not {pair!r}")
         labels[key] = value
     return labels
+
+
+def read_values(given: Sequence[str], *, into: dict[str, Any]) -> dict[str, Any]:
+    """`PATH=VALUE` pairs put into an object: a dotted path of keys, and JSON, or else text.
+
+    Raises UsageError for anything else.
+    """
+    for pair in given:
+        path, equals, text = pair.partition("=")
+        keys = path.split(".")
+        if not equals or not all(keys):
+            raise UsageError(f"a change is PATH=VALUE, such as config.seed=8, not {pair!r}")
+        place = into
+        for key in keys[:-1]:
+            place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"{pair!r}: {key} is not an object in the other changes")
+        try:
+            place[keys[-1]] = json.loads(text)
+        except json.JSONDecodeError:
+            place[keys[-1]] = text
+    return into

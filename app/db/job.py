@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import (
     CheckConstraint,
     Enum,
     ForeignKey,
     Index,
+    Numeric,
+    Sequence,
     func,
     literal_column,
     text,
@@ -17,6 +20,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, Json
 from app.domain import JobState
+
+PLACES = Sequence("job_places", metadata=Base.metadata)
+"""A new job's place is behind all others."""
 
 
 class Job(Base):
@@ -27,6 +33,9 @@ class Job(Base):
         # A cancel that is asked for while an attempt runs ends the job with that attempt.
         CheckConstraint(
             "state <> 'queued' OR cancel_requested_at IS NULL", name="queued_is_wanted"
+        ),
+        CheckConstraint(
+            "state = 'running' OR pause_requested_at IS NULL", name="running_is_paused"
         ),
         CheckConstraint(
             "(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"
@@ -46,7 +55,7 @@ class Job(Base):
         Index(
             "ix_jobs_queue",
             text("priority DESC"),
-            "queued_at",
+            "place",
             "id",
             postgresql_where=text("state = 'queued'"),
         ),
@@ -108,6 +117,12 @@ class Job(Base):
     """Fencing token: number of the newest attempt; an older one writes nothing."""
     attempts_used: Mapped[int] = mapped_column(default=0)
     """Attempts that count against `limits.max_attempts`; a worker's orderly end gives one back."""
+    releases: Mapped[int] = mapped_column(server_default=text("0"))
+    """Attempts given back so far; after a number of them, they count like any other."""
+    retries: Mapped[int] = mapped_column(server_default=text("0"))
+    """How often a user had the ended job tried again."""
+    forgotten_attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    """Attempts up to this one left nothing to go on from: a retry began from scratch."""
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
@@ -127,11 +142,16 @@ class Job(Base):
     """What the newest attempt runs on, as verified inside the trainer."""
 
     cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None]
+    """Of a running job: it is to be put aside as soon as its trainer has written its state."""
     force_requested: Mapped[bool] = mapped_column(default=False)
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """Place in the queue; kept when a lost attempt is tried again."""
+    """Since when it waits to be run; kept when a lost attempt is tried again."""
+    place: Mapped[Decimal] = mapped_column(Numeric, server_default=PLACES.next_value())
+    """Among the queued of its priority, lower runs earlier. Moving a job puts it halfway between
+    two others, which a decimal of any length always allows."""
     started_at: Mapped[datetime | None]
     """Start of the first attempt."""
     finished_at: Mapped[datetime | None]

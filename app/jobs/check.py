@@ -16,6 +16,7 @@ from gogooku3.config import (
     DatasetName,
     DatasetSpec,
     FileSource,
+    JobPatch,
     JobSpec,
     Problem,
     check,
@@ -66,6 +67,15 @@ def check_build(given: Any, data: Path) -> DatasetSpec:
     if spec is None or problems:
         raise InvalidSpecError(problems)
     return spec
+
+
+def check_patch(given: Any) -> JobPatch:
+    """The change that `given` asks for. Raises InvalidSpecError with every problem."""
+    patch, problems = check(JobPatch, given)
+    problems = _with_unstorable(problems, given)
+    if patch is None or problems:
+        raise InvalidSpecError(problems)
+    return patch
 
 
 def _with_unstorable(problems: list[Problem], given: Any) -> list[Problem]:

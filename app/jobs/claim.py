@@ -34,6 +34,8 @@ class Claim:
     limits: LimitsConfig
     resume_path: str | None
     """Resume state of an earlier attempt, relative to the artifacts folder."""
+    forgotten_attempt: int
+    """What attempts up to this one left behind is not wanted any more."""
     recorded_epoch: int
     """Everything up to this epoch is recorded for certain; later ones may be sent again."""
 
@@ -47,7 +49,7 @@ def claim(
     slot: int,
     has_gpu: bool,
 ) -> Claim | None:
-    """Take the queued job of the highest priority, then of the longest wait; None if there is none.
+    """Take the queued job of the highest priority, then of the first place; None if there is none.
 
     However many workers ask at once, a job goes to one of them. Jobs wait while their back-off
     lasts, while their API key runs as many as it may, and, on a worker without a GPU, while a
@@ -108,7 +110,7 @@ def _next(session: Session, *, has_gpu: bool, busy_keys: set[str]) -> Job | None
     statement = (
         select(Job)
         .where(claimable(has_gpu=has_gpu), allowed)
-        .order_by(Job.priority.desc(), Job.queued_at, Job.id)
+        .order_by(Job.priority.desc(), Job.place, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
     )
@@ -170,7 +172,8 @@ def _start(
         dataset_fingerprint=job.dataset_fingerprint,
         resources=resources,
         limits=limits,
-        resume_path=_resume_path(session, job.id),
+        resume_path=_resume_path(session, job),
+        forgotten_attempt=job.forgotten_attempt,
         recorded_epoch=_recorded_epoch(session, job.id),
     )
 
@@ -186,10 +189,14 @@ def _outdated(error: ValidationError) -> Json:
     }
 
 
-def _resume_path(session: Session, job_id: str) -> str | None:
+def _resume_path(session: Session, job: Job) -> str | None:
     return session.scalar(
         select(Attempt.resume_path)
-        .where(Attempt.job_id == job_id, Attempt.resume_path.is_not(None))
+        .where(
+            Attempt.job_id == job.id,
+            Attempt.number > job.forgotten_attempt,
+            Attempt.resume_path.is_not(None),
+        )
         .order_by(Attempt.number.desc())
         .limit(1)
     )

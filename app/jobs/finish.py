@@ -26,7 +26,10 @@ def finish(
     - CANCELLED, or any other outcome once a cancel was asked for: cancelled.
     - FAILED: queued again when `reason["class"]` is one that a retry can fix and
       `limits.max_attempts` allows it, after a growing delay; else failed.
-    - RELEASED: queued again without using up an attempt.
+    - PAUSED: paused without using up an attempt, or queued again when the pause was taken back.
+    - RELEASED: queued again without using up an attempt, unless that happens over and over.
+
+    Where the job would be queued again and a user has asked to pause it, it is paused.
 
     `reason`: class, code, message, next_action. Saying the same twice is fine, so a caller whose
     commit was cut off may repeat it. Raises StaleLeaseError when the lease is lost.

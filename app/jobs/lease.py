@@ -20,6 +20,8 @@ class Orders:
     """Stop: let the trainer write a checkpoint."""
     force: bool
     """Stop at once, without a checkpoint."""
+    pause: bool
+    """Stop for now, with the resume state written."""
 
 
 def renew(session: Session, job_id: str, attempt: int, lease_s: float) -> Orders:
@@ -40,4 +42,8 @@ def renew(session: Session, job_id: str, attempt: int, lease_s: float) -> Orders
         )
         .execution_options(synchronize_session=False)
     )
-    return Orders(cancel=job.cancel_requested_at is not None, force=job.force_requested)
+    return Orders(
+        cancel=job.cancel_requested_at is not None,
+        force=job.force_requested,
+        pause=job.pause_requested_at is not None,
+    )

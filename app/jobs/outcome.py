@@ -14,6 +14,9 @@ from app.jobs.transition import transition
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
+FREE_RELEASES = 20
+"""A job whose attempts are given back this often in a row, without one epoch done, is using up
+attempts all the same: something is wrong with it or with its workers."""
 
 
 class Outcome(StrEnum):
@@ -25,6 +28,8 @@ class Outcome(StrEnum):
     """It did not; `reason.class` (a FailureClass) says whether another attempt can help."""
     CANCELLED = "cancelled"
     """It was stopped because a user cancelled the job."""
+    PAUSED = "paused"
+    """It was stopped because a user paused the job: the attempt does not count."""
     RELEASED = "released"
     """It was stopped because its worker is shutting down: the attempt does not count."""
     LOST = "lost"
@@ -45,6 +50,8 @@ def settle(
         .where(Attempt.job_id == job.id, Attempt.number == job.attempt)
         .values(ended_at=func.now(), outcome=outcome.value, reason=reason, exit_code=exit_code)
     )
+    if outcome is Outcome.RELEASED and not _is_free(session, job):
+        outcome, reason = Outcome.FAILED, RELEASED_TOO_OFTEN
     if outcome is Outcome.SUCCEEDED:
         # A cancel that came after the last step found nothing left to stop.
         _forget_estimate(job)
@@ -52,12 +59,18 @@ def settle(
     elif outcome is Outcome.CANCELLED or job.cancel_requested_at is not None:
         _forget_estimate(job)
         transition(session, job, JobState.CANCELLED, reason=CANCELLED)
+    elif outcome is Outcome.PAUSED:
+        job.attempts_used -= 1
+        _put_back(session, job, None)
     elif outcome is Outcome.RELEASED:
         job.attempts_used -= 1
-        transition(session, job, JobState.QUEUED, reason=reason or RELEASED)
+        job.releases += 1
+        if reason is not None:
+            job.not_before = func.now() + _delay(job.releases)
+        _put_back(session, job, reason or RELEASED)
     elif _may_try_again(job, outcome, reason):
         job.not_before = func.now() + _delay(job.attempts_used)
-        transition(session, job, JobState.QUEUED, reason=reason)
+        _put_back(session, job, reason)
     else:
         _forget_estimate(job)
         transition(session, job, JobState.FAILED, reason=reason)
@@ -75,12 +88,41 @@ RELEASED: Json = {
     "message": "The worker shut down; the job goes on from its last checkpoint elsewhere.",
     "next_action": None,
 }
+RELEASED_TOO_OFTEN: Json = {
+    "class": FailureClass.INFRA.value,
+    "code": "released-too-often",
+    "message": "Workers gave the job back again and again before one epoch was done.",
+    "next_action": "Look at the workers' logs and why they stop; then retry the job.",
+}
+PAUSED: Json = {
+    "class": "paused",
+    "code": "paused",
+    "message": "Paused on request.",
+    "next_action": "Resume it when it should go on.",
+}
 LOST: Json = {
     "class": FailureClass.LOST.value,
     "code": "lease-expired",
     "message": "The worker stopped renewing its lease: it, its machine or its network is gone.",
     "next_action": "Look at the worker's log and at the machine's memory.",
 }
+
+
+def _put_back(session: Session, job: Job, reason: Json | None) -> None:
+    """To the queue, or aside when a user has asked for that."""
+    if job.pause_requested_at is not None:
+        job.not_before = None
+        transition(session, job, JobState.PAUSED, reason=PAUSED)
+    else:
+        transition(session, job, JobState.QUEUED, reason=reason)
+
+
+def _is_free(session: Session, job: Job) -> bool:
+    """Whether giving the attempt back costs nothing."""
+    attempt = session.get_one(Attempt, (job.id, job.attempt))
+    if attempt.last_epoch is not None:
+        job.releases = 0
+    return job.releases < FREE_RELEASES
 
 
 def _may_try_again(job: Job, outcome: Outcome, reason: Json | None) -> bool:

@@ -31,10 +31,12 @@ def submit(
     given: dict[str, Any],
     header: DatasetHeader,
     api_key_id: str | None = None,
+    parent_id: str | None = None,
 ) -> Job:
     """Store a checked job as queued, with its effective configuration and its first event.
 
-    `given` is what the client sent: it is kept, and tells which values came from the client.
+    `given` is what the client sent: it is kept, and tells which values came from the client;
+    `parent_id` is the job that this one is a clone of.
     Ring the doorbell after the commit. Raises TooManyJobsError at the key's limit,
     DatasetInUseError when the dataset is about to be replaced, and InvalidSpecError when it was
     deleted after `header` was read.
@@ -46,7 +48,7 @@ def submit(
         message = f"dataset {spec.dataset!r} has just been deleted"
         raise InvalidSpecError([Problem("/dataset", DatasetNotFoundError.code, message)])
     if api_key_id is not None:
-        _check_limit(session, api_key_id)
+        check_limit(session, api_key_id)
     job = Job(
         id=new_id("job"),
         kind=JobKind.TRAIN,
@@ -65,6 +67,7 @@ def submit(
         attempt=0,
         last_seq=1,
         api_key_id=api_key_id,
+        parent_id=parent_id,
     )
     return _enqueue(session, job)
 
@@ -76,24 +79,16 @@ def submit_build(
     given: dict[str, Any],
     caches: Path,
     api_key_id: str | None = None,
+    parent_id: str | None = None,
 ) -> Job:
     """Store a checked build as queued; otherwise as `submit`.
 
     Raises DatasetExistsError, or DatasetInUseError naming the jobs that build the dataset already
     or use the one that is to be replaced; and TooManyJobsError.
     """
-    datasets.own(session, spec.name)
-    building = datasets.live_jobs(session, spec.name, kind=JobKind.DATASET)
-    datasets.refuse_use(spec.name, building, "wait for or cancel the job that builds")
-    if (caches / f"{spec.name}{SUFFIX}").exists() and not spec.replace:
-        raise DatasetExistsError(
-            f"there is a dataset {spec.name!r} already; choose another name, delete it, or say "
-            "`replace: true`"
-        )
-    users = datasets.live_jobs(session, spec.name)
-    datasets.refuse_use(spec.name, users, "wait for or cancel the jobs that use")
+    claim_name(session, spec.name, caches, replace=spec.replace)
     if api_key_id is not None:
-        _check_limit(session, api_key_id)
+        check_limit(session, api_key_id)
     job = Job(
         id=new_id("job"),
         kind=JobKind.DATASET,
@@ -112,23 +107,34 @@ def submit_build(
         attempt=0,
         last_seq=1,
         api_key_id=api_key_id,
+        parent_id=parent_id,
     )
     return _enqueue(session, job)
 
 
-def _enqueue(session: Session, job: Job) -> Job:
-    """Store the job and its first event."""
-    session.add(job)
-    session.flush()
-    first = {"state": JobState.QUEUED.value}
-    session.add(JobEvent(job_id=job.id, seq=1, type="state", attempt=0, payload=first))
-    session.flush()
-    return job
+def claim_name(session: Session, name: str, caches: Path, *, replace: bool) -> None:
+    """Make sure that a dataset of this name may be built, until the transaction ends.
+
+    Raises DatasetExistsError, or DatasetInUseError naming the jobs in the way.
+    """
+    datasets.own(session, name)
+    building = datasets.live_jobs(session, name, kind=JobKind.DATASET)
+    datasets.refuse_use(name, building, "wait for or cancel the job that builds")
+    if (caches / f"{name}{SUFFIX}").exists() and not replace:
+        raise DatasetExistsError(
+            f"there is a dataset {name!r} already; choose another name, delete it, or say "
+            "`replace: true`"
+        )
+    users = datasets.live_jobs(session, name)
+    datasets.refuse_use(name, users, "wait for or cancel the jobs that use")
 
 
-def _check_limit(session: Session, api_key_id: str) -> None:
-    """Count under the key's lock, so that requests at the same time do not all see the last
-    free place."""
+def check_limit(session: Session, api_key_id: str) -> None:
+    """Raise TooManyJobsError when the key has as many queued jobs as it may.
+
+    Counted under the key's lock, so that requests at the same time do not all see the last free
+    place.
+    """
     statement = select(ApiKey).where(ApiKey.id == api_key_id)
     key = session.scalar(statement)
     if key is None:
@@ -145,3 +151,13 @@ def _check_limit(session: Session, api_key_id: str) -> None:
         raise TooManyJobsError(
             f"this API key has {queued} queued jobs, as many as it may; wait for one to start"
         )
+
+
+def _enqueue(session: Session, job: Job) -> Job:
+    """Store the job and its first event."""
+    session.add(job)
+    session.flush()
+    first = {"state": JobState.QUEUED.value}
+    session.add(JobEvent(job_id=job.id, seq=1, type="state", attempt=0, payload=first))
+    session.flush()
+    return job

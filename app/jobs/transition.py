@@ -40,6 +40,7 @@ def transition(
     else:
         job.lease_owner = None
         job.lease_until = None
+        job.pause_requested_at = None
     if to.is_finished:
         job.finished_at = func.now()
     return append(session, job, "state", told)

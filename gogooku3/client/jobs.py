@@ -1,4 +1,4 @@
-"""`client.jobs`: create, look at, follow and cancel jobs."""
+"""`client.jobs`: create, look at, follow and steer jobs."""
 
 from __future__ import annotations
 
@@ -95,8 +95,43 @@ class Jobs:
 
     def cancel(self, job_id: str, *, force: bool = False) -> Job:
         """Ask the job to stop, with a checkpoint; `force` kills it."""
-        params = {"force": "true"} if force else None
-        response = self._transport.request("POST", f"{_path(job_id)}/cancel", params=params)
+        return self._act(job_id, "cancel", force="true" if force else None)
+
+    def pause(self, job_id: str) -> Job:
+        """Put the job aside; a running one writes its state first."""
+        return self._act(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Let a paused job go on exactly where it stopped."""
+        return self._act(job_id, "resume")
+
+    def retry(self, job_id: str, *, from_scratch: bool = False) -> Job:
+        """Try a failed or cancelled job again, from its last state or `from_scratch`."""
+        return self._act(job_id, "retry", from_scratch="true" if from_scratch else None)
+
+    def clone(
+        self,
+        job_id: str,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Submit the job again with some of its specification changed, to any depth."""
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        response = self._transport.request(
+            "POST", f"{_path(job_id)}/clone", json=dict(overrides or {}), headers=headers
+        )
+        return Job.model_validate_json(response.content)
+
+    def update(self, job_id: str, changes: Mapping[str, Any], *, etag: str | None = None) -> Job:
+        """Change `labels` (merged; None removes one), `priority` or `note`.
+
+        With `etag`, only if the job is still as it was then: else ApiError (`changed`).
+        """
+        headers = {"If-Match": etag} if etag is not None else None
+        response = self._transport.request(
+            "PATCH", _path(job_id), json=dict(changes), headers=headers
+        )
         return Job.model_validate_json(response.content)
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Iterator[Event]:
@@ -264,6 +299,10 @@ class Jobs:
     def _named_checkpoint(self, job_id: str, name: str, path: str | Path) -> Path:
         location = self._get(job_id, f"/checkpoints/{name}").headers["location"]
         return self._checkpoints.download(location.split("/")[-2], path)
+
+    def _act(self, job_id: str, action: str, **params: str | None) -> Job:
+        response = self._transport.request("POST", f"{_path(job_id)}/{action}", params=params)
+        return Job.model_validate_json(response.content)
 
     def _get(
         self, job_id: str, below: str, params: Mapping[str, Any] | None = None

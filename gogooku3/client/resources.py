@@ -40,6 +40,9 @@ class Job(Resource):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+    pause_requested_at: datetime | None = None
+    parent_id: str | None = None
+    """The job that this one is a clone of."""
     config: dict[str, Any] | None = None
     """The effective configuration; lists leave it out."""
     config_sources: dict[str, str] | None = None

@@ -42,8 +42,8 @@ class Backoff:
 class Transport:
     """An HTTP connection that repeats what may be repeated.
 
-    Every request of this client may be: reads change nothing, cancelling twice is cancelling once,
-    and creates carry the same Idempotency-Key each time.
+    Every request of this client may be: reads change nothing, doing twice what is done to a job is
+    doing it once, and creates carry the same Idempotency-Key each time.
     """
 
     def __init__(

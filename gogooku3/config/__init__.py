@@ -13,7 +13,14 @@ from gogooku3.config.dataset import (
     SynthSource,
 )
 from gogooku3.config.graph import GraphConfig
-from gogooku3.config.job import DatasetName, JobSpec, LimitsConfig, ResourcesConfig
+from gogooku3.config.job import (
+    MAX_LABELS,
+    DatasetName,
+    JobPatch,
+    JobSpec,
+    LimitsConfig,
+    ResourcesConfig,
+)
 from gogooku3.config.loss import (
     HuberConfig,
     IcConfig,
@@ -70,6 +77,7 @@ from gogooku3.config.train import (
 )
 
 __all__ = [
+    "MAX_LABELS",
     "AdaBeliefConfig",
     "AdamWConfig",
     "AtftGatFanConfig",
@@ -96,6 +104,7 @@ __all__ = [
     "HeadConfig",
     "HuberConfig",
     "IcConfig",
+    "JobPatch",
     "JobSpec",
     "LightGbmConfig",
     "LimitsConfig",

@@ -14,6 +14,9 @@ DatasetName = Annotated[
 ]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(max_length=256)]
+Priority = Annotated[int, Field(ge=-1000, le=1000)]
+Note = Annotated[str, StringConstraints(max_length=10_000)]
+MAX_LABELS = 64
 
 
 class ResourcesConfig(ConfigModel):
@@ -41,11 +44,11 @@ class JobSpec(ConfigModel):
     """What people call the job; free text."""
     dataset: DatasetName
     """Name of a dataset: a cache under the server's home, made by `gogooku3 data`."""
-    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=64)
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=MAX_LABELS)
     """Key-value pairs to find and group jobs by."""
-    priority: int = Field(default=0, ge=-1000, le=1000)
+    priority: Priority = 0
     """Higher runs earlier; equal priorities run in order of submission."""
-    note: str | None = Field(default=None, max_length=10_000)
+    note: Note | None = None
     """Free text for people."""
     config: TrainConfig
     resources: ResourcesConfig = ResourcesConfig()
@@ -54,3 +57,14 @@ class JobSpec(ConfigModel):
     def with_config(self, config: TrainConfig) -> Self:
         """The same job with another training configuration."""
         return self.model_copy(update={"config": config})
+
+
+class JobPatch(ConfigModel):
+    """What to change of a job; what is left out stays as it is."""
+
+    labels: dict[LabelKey, LabelValue | None] = Field(default_factory=dict, max_length=MAX_LABELS)
+    """Merged into the job's; null removes a label."""
+    priority: Priority = 0
+    """Higher runs earlier."""
+    note: Note | None = None
+    """Free text for people; null removes it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.failures import CommandError, UsageError, explain
-from app.cli.spec import read_labels, read_spec
+from app.cli.spec import read_labels, read_spec, read_values
 
 
 def test_spec_from_a_file_and_from_standard_input(
@@ -75,3 +75,18 @@ def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str])
     except KeyError as error:
         explain(error, with_traceback=True)
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_values_are_put_where_their_path_says() -> None:
+    given = ["config.optimizer.lr=3e-4", "config.seed=8", "name=a b", "labels.x=true"]
+    assert read_values(given, into={"config": {"seed": 1, "max_epochs": 2}}) == {
+        "config": {"seed": 8, "max_epochs": 2, "optimizer": {"lr": 3e-4}},
+        "name": "a b",
+        "labels": {"x": True},
+    }
+
+
+@pytest.mark.parametrize("given", ["seed", "=1", "a..b=1", "name.x=1"])
+def test_what_is_no_change_is_said(given: str) -> None:
+    with pytest.raises(UsageError):
+        read_values([given], into={"name": "a"})

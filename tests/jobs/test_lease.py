@@ -32,7 +32,7 @@ def test_a_renewal_holds_the_job_and_shows_nothing(
     before = get(running.job_id)
     with database.session() as session:
         orders = renew(session, running.job_id, 1, 500)
-    assert orders == Orders(cancel=False, force=False)
+    assert orders == Orders(cancel=False, force=False, pause=False)
     assert 490 < left_s(database, running.job_id) <= 500
     after = get(running.job_id)
     assert (after.version, after.updated_at) == (before.version, before.updated_at)

@@ -13,6 +13,7 @@ from app.broker.doorbell import Doorbell
 from app.db import Worker
 from app.domain import JobState
 from app.embedded.valkey import EmbeddedValkey
+from app.jobs.pause import pause, resume
 from worker.maintenance import POLL_S
 
 LEASE_S = 8.0
@@ -169,6 +170,26 @@ def test_slots_run_side_by_side_and_each_job_once(bench: Any, trainer_watch: Any
     for job_id in jobs:
         expect_whole(bench, job_id, epochs=1)
         assert len(bench.attempts(job_id)) == 1
+
+
+def test_a_paused_job_goes_on_exactly_where_it_stopped(bench: Any, trainer_watch: Any) -> None:
+    undisturbed, paused = bench.submit(epochs=4), bench.submit(epochs=4)
+    bench.start_worker()
+    bench.wait_state(undisturbed, JobState.SUCCEEDED)
+    bench.wait(lambda: ran_epochs(bench, paused, 1))
+    with bench.database.session() as session:
+        pause(session, paused)
+    assert bench.wait_state(paused, JobState.PAUSED).attempts_used == 0
+    assert bench.trainers() == []
+    with bench.database.session() as session:
+        resume(session, paused)
+    bench.wait_state(paused, JobState.SUCCEEDED, JobState.FAILED)
+    expect_whole(bench, paused, epochs=4)
+    assert [attempt.outcome for attempt in bench.attempts(paused)] == ["paused", "succeeded"]
+    same, other = (bench.checkpoints(job)[-1].metrics for job in (undisturbed, paused))
+    assert {k: v for k, v in same.items() if k.startswith("valid/")} == {
+        k: v for k, v in other.items() if k.startswith("valid/")
+    }
 
 
 def workers(bench: Any) -> list[Worker]:

@@ -85,7 +85,7 @@ def independent_trials(series_TN: Array) -> float:
     varying = varying_TN.shape[1]
     among = float(correlation_NN.sum() - varying) / (varying * (varying - 1))
     mean = min(max(among, 0.0), 1.0)
-    return mean + (1 - mean) * count
+    return float(mean + (1 - mean) * count)
 
 
 def probability_of_overfitting(

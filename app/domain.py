@@ -197,6 +197,22 @@ class TooManyJobsError(DomainError):
     code = "too-many-jobs"
 
 
+class TooManyWebhooksError(DomainError):
+    """There are as many webhooks as there may be; delete one first."""
+
+    code = "too-many-webhooks"
+
+
+class TooManyRequestsError(DomainError):
+    """Too many requests; wait as long as `Retry-After` says."""
+
+    code = "too-many-requests"
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
 class StaleLeaseError(DomainError):
     """The attempt no longer holds the job's lease: it must stop and write nothing more."""
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from app.api import (
     actions,
+    audit,
     checkpoints,
     datasets,
     errors,
@@ -26,17 +27,21 @@ from app.api import (
     openapi,
     operations,
     outputs,
+    webhooks,
 )
+from app.api.deliverer import Deliverer
 from app.api.envelope import Envelope
 from app.api.json_log import configure
+from app.api.keyring import Keyring
 from app.api.server import Server
 from app.api.wakes import Wakes
 from app.broker.doorbell import Doorbell
+from app.broker.limiter import Limiter
 from app.broker.wake import Wake
 from app.db.database import Database
 from app.embedded.home import NotRunningError, addresses
 from app.jobs import keys
-from app.settings import Settings
+from app.settings import Settings, parse_networks
 
 PARTS = (
     jobs,
@@ -47,6 +52,8 @@ PARTS = (
     checkpoints,
     outputs,
     datasets,
+    webhooks,
+    audit,
     operations,
 )
 """The endpoints, in the order in which the description lists them."""
@@ -62,12 +69,15 @@ def create_app(
     `open_access`: answer direct requests from this machine without an API key.
     """
     wakes = Wakes(redis_url)
+    database = Database(database_url)
     server = Server(
         settings=settings,
-        database=Database(database_url),
+        database=database,
         doorbell=Doorbell(redis_url),
         wake=Wake(redis_url),
         wakes=wakes,
+        keyring=Keyring(database),
+        limiter=Limiter(redis_url),
         redis_url=redis_url,
         open_access=open_access,
     )
@@ -75,11 +85,14 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         listening = asyncio.create_task(wakes.run())
+        deliverer = Deliverer(database, parse_networks(settings.webhook_networks))
+        deliverer.start()
         yield
         wakes.close()
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
+        await asyncio.to_thread(deliverer.end)
         server.close()
 
     app = FastAPI(

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+
+
+def parse_networks(given: str) -> list[Network]:
+    """`10.1.0.0/16,127.0.0.0/8` as networks. Raises ValueError."""
+    return [ip_network(one.strip()) for one in given.split(",") if one.strip()]
 
 
 class Settings(BaseSettings):
@@ -22,6 +30,12 @@ class Settings(BaseSettings):
     """redis://... or unix://...; unset = the embedded Valkey under the home."""
     lease_s: float = Field(default=60.0, ge=2.0, le=3600.0)
     """A worker that has not renewed its lease for this long has lost the job."""
+    requests_per_minute: int = Field(default=6000, ge=0)
+    """How often an API key without a limit of its own may ask, over all API processes; 0 = no
+    limit. Requests to an open server on loopback are not counted."""
+    webhook_networks: str = ""
+    """Networks that are not public and that webhooks may be sent to all the same, separated by
+    commas: `10.1.0.0/16,127.0.0.0/8`. Unset: public addresses only."""
 
     @field_validator("home")
     @classmethod
@@ -41,6 +55,12 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return url
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, given: str) -> str:
+        parse_networks(given)
+        return given
 
     @cached_property
     def caches(self) -> Path:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import ceil
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
-from app.api.server import ServerDep
-from app.domain import ForbiddenError, Scope, UnauthenticatedError
-from app.jobs import keys
+from app.api.server import Server, ServerDep
+from app.db.trail import current
+from app.domain import ForbiddenError, Scope, TooManyRequestsError, UnauthenticatedError
 
+WRONG_KEYS_PER_MINUTE = 60
+"""From one address."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
@@ -43,7 +47,17 @@ scheme = HTTPBearer(
 def caller(
     request: Request, server: ServerDep, _shown_in_the_docs: Annotated[object, Depends(scheme)]
 ) -> Caller:
-    """The caller. Raises UnauthenticatedError for a missing, unknown, expired or revoked key."""
+    """The caller, who has not asked too often; what it changes is told under its name.
+
+    Raises UnauthenticatedError for a missing, unknown, expired or revoked key, and
+    TooManyRequestsError.
+    """
+    found = _identified(request, server)
+    _follow(request, found)
+    return found
+
+
+def _identified(request: Request, server: Server) -> Caller:
     header = request.headers.get("authorization")
     if header is None:
         if not server.open_access:
@@ -51,11 +65,45 @@ def caller(
         _require_direct(request)
         return Caller(None, Scope.ADMIN)
     kind, _, presented = header.partition(" ")
-    if kind.lower() != "bearer" or not presented.strip():
-        raise UnauthenticatedError()
-    with server.database.session() as session:
-        key = keys.authenticate(session, presented.strip())
-        return Caller(key.id, Scope(key.scope))
+    try:
+        if kind.lower() != "bearer" or not presented.strip():
+            raise UnauthenticatedError()
+        key = server.keyring.authenticate(presented.strip())
+    except UnauthenticatedError:
+        # Guessing is slow, whichever key is guessed at.
+        _count(server, f"address:{address_of(request)}", WRONG_KEYS_PER_MINUTE)
+        raise
+    per_minute = key.requests_per_minute
+    if per_minute is None:
+        per_minute = server.settings.requests_per_minute
+    if per_minute:
+        _count(server, key.id, per_minute)
+    return Caller(key.id, key.scope)
+
+
+def _count(server: Server, who: str, per_minute: int) -> None:
+    wait_s = server.limiter.refuse_for(who, per_minute)
+    if wait_s is not None:
+        raise TooManyRequestsError(
+            f"more than {per_minute} requests a minute; wait as long as `Retry-After` says",
+            retry_after_s=max(1, ceil(wait_s)),
+        )
+
+
+def _follow(request: Request, found: Caller) -> None:
+    """Tell the request's trail who it is and what it is about."""
+    trail = current()
+    route = request.scope.get("route")
+    if trail is None or not isinstance(route, APIRoute):
+        return
+    trail.action = f"{request.method} {route.path}"
+    trail.targets = [str(value) for value in request.path_params.values()]
+    trail.actor = found.name
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from."""
+    return request.client.host if request.client else "unknown"
 
 
 def _require_direct(request: Request) -> None:
@@ -99,6 +147,11 @@ def submitter(caller: CallerDep) -> Caller:
     return _with_scope(caller, Scope.SUBMIT)
 
 
+def administrator(caller: CallerDep) -> Caller:
+    """A caller who may see and change what concerns everybody."""
+    return _with_scope(caller, Scope.ADMIN)
+
+
 def _with_scope(caller: Caller, needed: Scope) -> Caller:
     if not caller.scope.includes(needed):
         raise ForbiddenError(
@@ -109,3 +162,4 @@ def _with_scope(caller: Caller, needed: Scope) -> Caller:
 
 Reader = Annotated[Caller, Depends(reader)]
 Submitter = Annotated[Caller, Depends(submitter)]
+Administrator = Annotated[Caller, Depends(administrator)]

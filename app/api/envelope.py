@@ -1,5 +1,5 @@
-"""What surrounds every request: its identifier, the size limit of its body, the log line, and the
-answer to a defect of ours."""
+"""What surrounds every request: its identifier and trail, the size limit of its body, the headers
+that protect browsers, the log line, and the answer to a defect of ours."""
 
 from __future__ import annotations
 
@@ -13,11 +13,26 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problem import problem
+from app.db.trail import Trail, follow
 from app.domain import new_id
 
 MAX_BODY_BYTES = 1024 * 1024
 CLIENT_LEFT = 499
 """Logged for a request whose client went away before its body was read."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PROTECTION = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+"""Data is no page: a browser that takes it for one finds nothing to run."""
+_PAGES = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _JOB_IN_PATH = re.compile(r"/jobs/(job_[0-9a-z]+)")
 
@@ -44,14 +59,22 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = identifier
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = identifier
+                protect(headers)
             await send(message)
 
         request = Request(scope)
+        trail = Trail(
+            identifier,
+            address=request.client.host if request.client else None,
+            is_change=scope["method"] not in _SAFE,
+        )
         try:
             if _declared_bytes(given) > MAX_BODY_BYTES:
                 raise body_too_large()
-            await self._app(scope, _limited(receive), send_marked)
+            with follow(trail):
+                await self._app(scope, _limited(receive), send_marked)
         except HTTPException as error:
             answer = problem(request, error.status_code, "body-too-large", error.detail)
             await answer(scope, receive, send_marked)
@@ -69,7 +92,15 @@ class Envelope:
             )
             await answer(scope, receive, send_marked)
         finally:
-            _log_line(scope, identifier, status, time.monotonic() - started)
+            _log_line(scope, trail, status, time.monotonic() - started)
+
+
+def protect(headers: MutableHeaders) -> None:
+    """Tell browsers what not to do with the answer; a page that needs more says so itself."""
+    is_page = headers.get("content-type", "").startswith("text/html")
+    headers.setdefault("Content-Security-Policy", _PAGES if is_page else _NOTHING)
+    for name, value in _PROTECTION.items():
+        headers.setdefault(name, value)
 
 
 def body_too_large() -> HTTPException:
@@ -103,11 +134,13 @@ def _identifier(given: str | None) -> str:
     return new_id("req")
 
 
-def _log_line(scope: Scope, identifier: str, status: int, seconds: float) -> None:
+def _log_line(scope: Scope, trail: Trail, status: int, seconds: float) -> None:
     path = scope["path"]
     in_path = _JOB_IN_PATH.search(path)
     fields = {
-        "request_id": identifier,
+        "request_id": trail.request_id,
+        "actor": trail.actor,
+        "address": trail.address,
         "job_id": in_path.group(1) if in_path else None,
         "method": scope["method"],
         "path": path,

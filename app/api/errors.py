@@ -29,6 +29,8 @@ from app.domain import (
     NotFoundError,
     StaleLeaseError,
     TooManyJobsError,
+    TooManyRequestsError,
+    TooManyWebhooksError,
     UnauthenticatedError,
 )
 from gogooku3.config import Problem, pointer
@@ -49,6 +51,8 @@ STATUS_OF: dict[type[Exception], int] = {
     UnauthenticatedError: 401,
     ForbiddenError: 403,
     TooManyJobsError: 429,
+    TooManyRequestsError: 429,
+    TooManyWebhooksError: 409,
     DatasetNotFoundError: 404,
     DatasetError: 409,
 }
@@ -101,6 +105,8 @@ def _domain(request: Request, error: Exception) -> Response:
         raise error
     errors = error.problems if isinstance(error, InvalidSpecError) else None
     headers = _nearest(error, HEADERS_OF, {})
+    if isinstance(error, TooManyRequestsError):
+        headers = {"Retry-After": str(error.retry_after_s)}
     return problem(request, status, error.code, str(error), errors=errors, headers=headers)
 
 

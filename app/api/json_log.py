@@ -7,7 +7,16 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-FIELDS = ("request_id", "job_id", "method", "path", "status", "duration_ms")
+FIELDS = (
+    "request_id",
+    "job_id",
+    "actor",
+    "address",
+    "method",
+    "path",
+    "status",
+    "duration_ms",
+)
 """What a log call may add with `extra`."""
 
 

@@ -12,11 +12,11 @@ from app.api.errors import QueryError, known_names_only
 from app.api.problem import MEDIA_TYPE, Code
 from gogooku3.config import Problem, pointer
 
-_ULID = "[0-9a-hjkmnp-tv-z]{26}"
+ULID = "[0-9a-hjkmnp-tv-z]{26}"
 
-JobId = Annotated[str, Path(pattern=f"^job_{_ULID}$", examples=["job_01k8z3v8m4e9c2r7t5w6x0y1za"])]
+JobId = Annotated[str, Path(pattern=f"^job_{ULID}$", examples=["job_01k8z3v8m4e9c2r7t5w6x0y1za"])]
 CheckpointId = Annotated[
-    str, Path(pattern=f"^ckp_{_ULID}$", examples=["ckp_01k8z3v8m4e9c2r7t5w6x0y1za"])
+    str, Path(pattern=f"^ckp_{ULID}$", examples=["ckp_01k8z3v8m4e9c2r7t5w6x0y1za"])
 ]
 DatasetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", examples=["jp"])]
 PageSize = Annotated[int, Query(ge=1, le=1000)]
@@ -75,7 +75,7 @@ _DESCRIPTIONS: dict[Code, str] = {
     415: "The body is not declared as JSON",
     416: "The range lies outside the file",
     422: "The request is not valid; `errors` lists every problem",
-    429: "The API key has as many queued jobs as it may",
+    429: "Too many requests, or as many queued jobs as the API key may have",
     500: "A defect of the server",
     503: "A part of the server does not answer",
 }
@@ -83,7 +83,7 @@ _DESCRIPTIONS: dict[Code, str] = {
 
 def problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an endpoint that can fail in these ways, beside the usual ones."""
-    usual: tuple[Code, ...] = (401, 403, 422, 500, 503)
+    usual: tuple[Code, ...] = (401, 403, 422, 429, 500, 503)
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         code: {"description": _DESCRIPTIONS[code], "content": {MEDIA_TYPE: {"schema": schema}}}

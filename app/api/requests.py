@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.series import LAST_STEP
+from app.jobs.webhooks import EVENTS
 
 MOST_JOBS = 100
 
@@ -28,3 +29,17 @@ class MetricsQuery(BaseModel):
     """Last epoch."""
     max_points: int = Field(500, ge=4, le=10_000)
     """Per series."""
+
+
+class WebhookSpec(BaseModel):
+    """Who is to be told of what."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    url: str = Field(max_length=2000)
+    """Where to send: https or http, to a public address."""
+    events: list[Literal[EVENTS]] = Field(min_length=1, max_length=len(EVENTS))  # type: ignore[valid-type]
+    """New states of jobs, and checkpoints."""
+    labels: dict[str, str] = Field(default_factory=dict, max_length=20)
+    """Only of jobs that have all of these."""
+    description: str | None = Field(None, max_length=500)

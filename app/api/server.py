@@ -9,8 +9,10 @@ import anyio
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.api.keyring import Keyring
 from app.api.wakes import Wakes
 from app.broker.doorbell import Doorbell
+from app.broker.limiter import Limiter
 from app.broker.wake import Wake
 from app.db.database import Database
 from app.settings import Settings
@@ -30,6 +32,8 @@ class Server:
     """Tells the streams of every process that a job's record grew."""
     wakes: Wakes
     """Hears it, for the streams of this process."""
+    keyring: Keyring
+    limiter: Limiter
     redis_url: str
     open_access: bool
     """Whether a direct request from this machine needs no API key."""
@@ -41,6 +45,7 @@ class Server:
         """Close every connection."""
         self.doorbell.close()
         self.wake.close()
+        self.limiter.close()
         self.database.dispose()
 
 

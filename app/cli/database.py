@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +12,8 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from app.db.database import Database
 
 
 @contextmanager
@@ -37,16 +41,47 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def session(settings: Settings) -> Iterator[Session]:
-    """One transaction on the database, brought to the newest schema first."""
+def database(settings: Settings) -> Iterator[Database]:
+    """The database, brought to the newest schema first."""
     from app.db.database import Database
     from app.db.migrate import upgrade
 
     with database_url(settings) as url:
         upgrade(url)
-        database = Database(url)
+        opened = Database(url)
         try:
-            with database.session() as open_session:
-                yield open_session
+            yield opened
         finally:
-            database.dispose()
+            opened.dispose()
+
+
+@contextmanager
+def session(settings: Settings, action: str = "", *targets: str) -> Iterator[Session]:
+    """One transaction on the database; what it changes is told in the audit log as `action`."""
+    with database(settings) as opened, acting(action, *targets), opened.session() as open_session:
+        yield open_session
+
+
+@contextmanager
+def acting(action: str, *targets: str) -> Iterator[None]:
+    """What is changed until the end of the block is told as a command of this machine's user."""
+    from app.db.trail import Trail, follow
+    from app.domain import new_id
+
+    trail = Trail(
+        new_id("req"),
+        is_change=bool(action),
+        actor=f"cli:{_user()}",
+        action=f"gogooku3 {action}",
+        targets=list(targets),
+    )
+    with follow(trail):
+        yield
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run us as a number without a name.
+        return str(os.getuid())

@@ -36,6 +36,10 @@ def create(
     ] = None,
     max_queued: Limit = None,
     max_running: Limit = None,
+    requests_per_minute: Annotated[
+        int | None,
+        typer.Option(min=0, help="0 = no limit.", show_default="the server's setting"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an API key and print it; it cannot be shown again.
@@ -49,7 +53,7 @@ def create(
     from app.settings import Settings
 
     expires_at = datetime.now(UTC) + timedelta(days=expires_days) if expires_days else None
-    with session(Settings()) as open_session:
+    with session(Settings(), "keys create") as open_session:
         key, secret = keys.create(
             open_session,
             name,
@@ -57,6 +61,7 @@ def create(
             expires_at=expires_at,
             max_queued=max_queued,
             max_running=max_running,
+            requests_per_minute=requests_per_minute,
         )
         made = {"id": key.id, "key": secret, "name": key.name, "scope": key.scope}
     if as_json:
@@ -93,7 +98,7 @@ def revoke(
     from app.jobs import keys
     from app.settings import Settings
 
-    with session(Settings()) as open_session:
+    with session(Settings(), "keys revoke", key_id) as open_session:
         key = keys.revoke(open_session, key_id)
         open_session.refresh(key)
         fields = _fields(key)
@@ -113,4 +118,7 @@ def _fields(key: ApiKey) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
         "last_used_at": key.last_used_at,
+        "max_queued": key.max_queued,
+        "max_running": key.max_running,
+        "requests_per_minute": key.requests_per_minute,
     }

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import actions, data, db, jobs, keys, server, train
+from app.cli import actions, audit, data, db, jobs, keys, server, train
 from app.cli.console import answer, answer_json
 from app.cli.failures import explain
 from app.cli.options import AsJson
@@ -66,6 +66,7 @@ def version(as_json: AsJson = False) -> None:
 server.add_to(app)
 db.add_to(app)
 keys.add_to(app)
+audit.add_to(app)
 data.add_to(app)
 jobs.add_to(app)
 actions.add_to(app)

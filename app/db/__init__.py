@@ -2,6 +2,7 @@
 
 from app.db.api_key import ApiKey
 from app.db.attempt import Attempt
+from app.db.audit_entry import AuditEntry
 from app.db.base import Base, Json
 from app.db.checkpoint import Checkpoint
 from app.db.database import Database
@@ -10,11 +11,13 @@ from app.db.job import Job
 from app.db.job_event import JobEvent
 from app.db.metric_block import MetricBlock
 from app.db.metric_point import MetricPoint
+from app.db.webhook import Webhook, WebhookDelivery
 from app.db.worker import Worker
 
 __all__ = [
     "ApiKey",
     "Attempt",
+    "AuditEntry",
     "Base",
     "Checkpoint",
     "Database",
@@ -24,5 +27,7 @@ __all__ = [
     "Json",
     "MetricBlock",
     "MetricPoint",
+    "Webhook",
+    "WebhookDelivery",
     "Worker",
 ]

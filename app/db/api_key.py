@@ -38,3 +38,5 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None]
     max_queued: Mapped[int | None]
     max_running: Mapped[int | None]
+    requests_per_minute: Mapped[int | None]
+    """null = what the settings say, 0 = no limit."""

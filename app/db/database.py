@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.dml import UpdateBase
 
+from app.db import trail
 from app.db.jsonb import dumps
 
 _AFTER_ROLLBACK = "gogooku3.after_rollback"
@@ -31,13 +32,18 @@ class Database:
         self.engine = make_engine(url, pool_size=pool_size, max_overflow=max_overflow)
         # Rows stay readable after the commit: no use-case reads them again behind one's back.
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(self._sessions, "after_flush", trail.note_created)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """One transaction: committed at the end of the block, rolled back when it raises."""
+        """One transaction: committed at the end of the block, rolled back when it raises.
+
+        In the course of a request or command, what it writes is told in the audit log with it.
+        """
         with self._sessions() as session:
             try:
                 yield session
+                trail.write(session)
                 session.commit()
             except BaseException:
                 session.rollback()

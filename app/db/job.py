@@ -161,6 +161,8 @@ class Job(Base):
     )
     """Grows with every change that a client can see; the ETag."""
 
+    request_id: Mapped[str | None]
+    """Of the request that submitted it: leads from the logs of the API to those of its run."""
     sweep_id: Mapped[str | None]
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     api_key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))

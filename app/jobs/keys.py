@@ -27,6 +27,7 @@ def create(
     expires_at: datetime | None = None,
     max_queued: int | None = None,
     max_running: int | None = None,
+    requests_per_minute: int | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key: its row, and the secret itself, which cannot be read again."""
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -39,6 +40,7 @@ def create(
         expires_at=expires_at,
         max_queued=max_queued,
         max_running=max_running,
+        requests_per_minute=requests_per_minute,
     )
     session.add(key)
     session.flush()

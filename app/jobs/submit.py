@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db import ApiKey, Job, JobEvent
+from app.db.trail import current_request_id
 from app.domain import (
     DatasetExistsError,
     InvalidSpecError,
@@ -155,6 +156,7 @@ def check_limit(session: Session, api_key_id: str) -> None:
 
 def _enqueue(session: Session, job: Job) -> Job:
     """Store the job and its first event."""
+    job.request_id = current_request_id()
     session.add(job)
     session.flush()
     first = {"state": JobState.QUEUED.value}

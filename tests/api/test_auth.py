@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain import Scope
+from app.api.keyring import KEPT_S, Keyring
+from app.domain import Scope, UnauthenticatedError
 from app.jobs import keys
 from app.main import is_loopback, may_be_open
 from app.settings import Settings
@@ -82,7 +84,27 @@ def test_expired_and_revoked_keys_are_worth_nothing(closed: Any) -> None:
     assert ask(closed, "GET", "/v1/jobs", secret).status_code == 200
     with closed.database.session() as session:
         keys.revoke(session, key.id)
-    assert ask(closed, "GET", "/v1/jobs", secret).status_code == 401
+    deadline = time.monotonic() + 30
+    while ask(closed, "GET", "/v1/jobs", secret).status_code == 200:
+        assert time.monotonic() < deadline, "a revoked key goes on working"
+
+
+def test_known_key_is_not_asked_for_again_and_not_kept_for_long(
+    closed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, secret = Keyring(closed.database), new_key(closed, Scope.READ)
+    assert ring.authenticate(secret).scope is Scope.READ
+    asked = []
+    monkeypatch.setattr(keys, "authenticate", lambda *_: asked.append(1) or _refuse())
+    assert ring.authenticate(secret).scope is Scope.READ
+    monkeypatch.setattr("app.api.keyring.time.monotonic", lambda: time.time() + KEPT_S)
+    with pytest.raises(UnauthenticatedError):
+        ring.authenticate(secret)
+    assert asked == [1]
+
+
+def _refuse() -> None:
+    raise UnauthenticatedError()
 
 
 @pytest.mark.parametrize("header", ["gk_x", "Bearer", "Bearer gk_x", "Basic Z2s6eA==", ""])
@@ -144,6 +166,27 @@ def test_key_with_a_limit_is_429_until_its_jobs_leave_the_queue(
     assert int(second.headers["retry-after"]) > 0
     ask(closed, "POST", f"/v1/jobs/{first.json()['id']}/cancel", secret)
     assert ask(closed, "POST", "/v1/jobs", secret, json=spec).status_code == 201
+
+
+def test_key_that_asks_too_often_is_429_until_the_window_ends(
+    serve: Any, settings: Settings, database_url: str, redis_url: str
+) -> None:
+    few = settings.model_copy(update={"requests_per_minute": 60})
+    with serve(few, database_url, redis_url, open_access=False) as one:
+        usual, more = new_key(one, Scope.READ), new_key(one, Scope.READ, requests_per_minute=0)
+        # At most two windows of ten requests are touched.
+        answers = [ask(one, "GET", "/v1/jobs", usual) for _ in range(25)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused, "nobody counted"
+        assert 10 <= answers.index(refused[0]) <= 20
+        assert refused[0].json()["code"] == "too-many-requests"
+        assert 1 <= int(refused[0].headers["retry-after"]) <= 10
+        assert {ask(one, "GET", "/v1/jobs", more).status_code for _ in range(25)} == {200}
+
+
+def test_guessing_keys_is_slow(closed: Any) -> None:
+    statuses = {ask(closed, "GET", "/v1/jobs", f"gk_guess{n}").status_code for n in range(25)}
+    assert statuses == {401, 429}
 
 
 @pytest.mark.parametrize(

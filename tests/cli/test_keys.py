@@ -33,3 +33,12 @@ def test_db_upgrade_says_what_it_did(gogooku3: Any) -> None:
     assert first["before"] is None
     assert first["after"]
     assert "newest schema" in gogooku3("db", "upgrade").stdout
+
+
+def test_changes_are_told_in_the_audit_log(gogooku3: Any) -> None:
+    made = json.loads(gogooku3("keys", "create", "me", "--requests-per-minute=60", "--json").stdout)
+    gogooku3("keys", "revoke", made["id"])
+    told = json.loads(gogooku3("audit", "--target", made["id"], "--json").stdout)["items"]
+    assert [one["action"] for one in told] == ["gogooku3 keys revoke", "gogooku3 keys create"]
+    assert all(one["actor"].startswith("cli:") for one in told)
+    assert "keys create" not in gogooku3("audit", "--actor", "nobody").stdout

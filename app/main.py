@@ -27,6 +27,7 @@ from app.api import (
     openapi,
     operations,
     outputs,
+    queue,
     webhooks,
 )
 from app.api.deliverer import Deliverer
@@ -52,6 +53,7 @@ PARTS = (
     checkpoints,
     outputs,
     datasets,
+    queue,
     webhooks,
     audit,
     operations,

@@ -156,14 +156,14 @@ class Child:
         os.close(self._lifeline)
 
 
-def child_environment(cpu_threads: int, gpu: str | None) -> dict[str, str]:
-    """Our environment without our credentials, with thread caps and the slot's GPU alone."""
+def child_environment(cpu_threads: int, gpus: str | None) -> dict[str, str]:
+    """Our environment without our credentials, with thread caps and the slots' GPUs alone."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("GOGOOKU3_")
     }
     environment |= dict.fromkeys(THREAD_VARIABLES, str(cpu_threads))
     environment |= {
-        "CUDA_VISIBLE_DEVICES": gpu or "",
+        "CUDA_VISIBLE_DEVICES": gpus or "",
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -13,7 +14,7 @@ PROBE_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one trainer."""
+    """Room for one trainer, or a part of what one with several GPUs needs."""
 
     number: int
     gpu: str | None
@@ -47,6 +48,6 @@ def find_gpus() -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def make_slots(count: int, gpus: list[str]) -> list[Slot]:
+def make_slots(count: int, gpus: Sequence[str]) -> list[Slot]:
     """`count` slots: the first of them get the GPUs, one each."""
     return [Slot(n, gpus[n] if n < len(gpus) else None) for n in range(count)]

@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 class Host:
     """This process as the database knows it."""
 
-    def __init__(self, place: Workplace, slots: Slots, *, has_gpu: bool) -> None:
+    def __init__(self, place: Workplace, slots: Slots) -> None:
         """Raises sqlalchemy's errors when the database is away: nothing runs yet."""
         self.place = place
         self.slots = slots
-        self.has_gpu = has_gpu
         self.worker_id = self._register()
+        self._claiming = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def work(self) -> None:
@@ -38,35 +38,33 @@ class Host:
 
         Called by whoever hears that a job waits: a doorbell's task, or the poll.
         """
-        slot = self.slots.take()
-        if slot is None:
-            return
         try:
             while not self.place.stopping.is_set():
                 claimed_at = time.monotonic()
-                claimed = self._claim(slot)
-                if claimed is None:
-                    break
-                self.slots.runs(slot, claimed.job_id, claimed.attempt)
-                Supervisor(claimed, slot, self.place, claimed_at).run()
-                self.slots.rests(slot)
+                taken = self._take()
+                if taken is None:
+                    return
+                claimed, slots = taken
+                try:
+                    Supervisor(claimed, slots, self.place, claimed_at).run()
+                finally:
+                    self.slots.give_back(slots)
         except Exception as error:
             if not is_outage(error):
-                logger.exception("slot %s: a job was left to the reaper", slot.number)
+                logger.exception("a job was left to the reaper")
             else:
-                logger.warning("slot %s: the database is away: %s", slot.number, first_line(error))
-        finally:
-            self.slots.give_back(slot)
+                logger.warning("the database is away: %s", first_line(error))
 
     def look(self) -> None:
-        """Start work in a thread of our own if a job waits and a slot is free: what heals a
-        doorbell that was lost."""
+        """Start work in threads of our own if jobs wait and slots are free: what heals a doorbell
+        that was lost."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if not self.slots.free_count() or self.place.stopping.is_set():
+        offer = self.slots.offer()
+        if not offer.has_room or self.place.stopping.is_set():
             return
         with self.place.database.session() as session:
-            waiting = queued_count(session, has_gpu=self.has_gpu)
-        for _ in range(min(waiting, self.slots.free_count())):
+            waiting = queued_count(session, offer)
+        for _ in range(min(waiting, len({*offer.cpu, *offer.gpu}))):
             thread = threading.Thread(target=self.work, name="work")
             thread.start()
             self._threads.append(thread)
@@ -114,21 +112,24 @@ class Host:
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 slots=self.slots.count,
-                device="cuda" if self.has_gpu else "cpu",
+                gpus=self.slots.gpus,
             )
             return worker.id
 
-    def _claim(self, slot: Slot) -> Claim | None:
-        with self.place.database.session() as session:
-            claimed = claim(
-                session,
-                worker_id=self.worker_id,
-                lease_owner=f"{self.worker_id}/{slot.number}",
-                lease_s=self.place.lease_s,
-                slot=slot.number,
-                has_gpu=slot.gpu is not None,
-            )
-        if claimed is not None:
-            logger.info("%s attempt %s claimed", claimed.job_id, claimed.attempt)
-            self.place.wake.publish(claimed.job_id, 0)
-        return claimed
+    def _take(self) -> tuple[Claim, tuple[Slot, ...]] | None:
+        """A job and the slots for it; None when none waits that there is room for."""
+        # Claimed one at a time: what one thread is given room for, no other may be.
+        with self._claiming:
+            offer = self.slots.offer()
+            if not offer.has_room:
+                return None
+            with self.place.database.session() as session:
+                claimed = claim(
+                    session, worker_id=self.worker_id, lease_s=self.place.lease_s, offer=offer
+                )
+            if claimed is None:
+                return None
+            slots = self.slots.take(claimed.slots, claimed.job_id, claimed.attempt)
+        logger.info("%s attempt %s claimed", claimed.job_id, claimed.attempt)
+        self.place.wake.publish(claimed.job_id, 0)
+        return claimed, slots

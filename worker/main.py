@@ -39,6 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
         default=1,
         help="jobs that run at once; 0 = a control worker, which only takes back lost jobs",
     )
+    parser.add_argument(
+        "--gpus",
+        help="the GPUs of the first slots, as CUDA_VISIBLE_DEVICES names them; "
+        "default: those that are found",
+    )
     given = parser.parse_args(arguments)
     if given.slots < 0:
         parser.error("--slots must not be negative")
@@ -65,9 +70,13 @@ def main(arguments: list[str] | None = None) -> int:
     # Until Celery's own handlers stand, a signal must end the process in order, too.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    gpus = find_gpus() if given.slots else []
-    host = _start(place, Slots(make_slots(given.slots, gpus)), has_gpu=bool(gpus))
-    logger.info("worker %s: %s slots, %s GPUs", host.worker_id, given.slots, len(gpus))
+    if given.gpus is None:
+        gpus = find_gpus() if given.slots else []
+    else:
+        gpus = [name.strip() for name in given.gpus.split(",") if name.strip()]
+    slots = Slots(make_slots(given.slots, gpus))
+    host = _start(place, slots)
+    logger.info("worker %s: %s slots, %s GPUs", host.worker_id, slots.count, len(slots.gpus))
     maintenance = Maintenance(host)
     maintenance.start()
     try:
@@ -86,11 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code
 
 
-def _start(place: Workplace, slots: Slots, *, has_gpu: bool) -> Host:
+def _start(place: Workplace, slots: Slots) -> Host:
     """Registered with the database, which may still be starting."""
     while True:
         try:
-            return Host(place, slots, has_gpu=has_gpu)
+            return Host(place, slots)
         except Exception as error:
             if not is_outage(error):
                 raise

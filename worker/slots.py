@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from app.db import Json
+from app.jobs.offer import Offer
 from worker.devices import Slot
 
 
@@ -17,43 +18,47 @@ class Slots:
         self._free = list(slots)
         self._running: dict[int, Json] = {}
         self._count = len(slots)
+        self._gpus = [slot.gpu for slot in slots if slot.gpu is not None]
 
     @property
     def count(self) -> int:
         """How many there are."""
         return self._count
 
-    def take(self) -> Slot | None:
-        """A free slot, GPU slots first; None when all are taken."""
-        with self._lock:
-            return self._free.pop(0) if self._free else None
+    @property
+    def gpus(self) -> list[str]:
+        """The GPUs of the first slots."""
+        return list(self._gpus)
 
-    def give_back(self, slot: Slot) -> None:
-        """The slot is free again."""
+    def offer(self) -> Offer:
+        """What is free now."""
         with self._lock:
-            self._running.pop(slot.number, None)
-            self._free = sorted([*self._free, slot], key=lambda free: free.number)
+            gpu = [slot.number for slot in self._free if slot.gpu is not None]
+            cpu = [slot.number for slot in self._free if slot.gpu is None]
+            lends = len(self._gpus) == self._count
+            return Offer(cpu=gpu if lends else cpu, gpu=gpu, gpus=len(self._gpus))
 
-    def runs(self, slot: Slot, job_id: str, attempt: int) -> None:
-        """The slot now runs this attempt."""
+    def take(self, numbers: Sequence[int], job_id: str, attempt: int) -> tuple[Slot, ...]:
+        """The slots of these numbers, which are free, for this attempt."""
         with self._lock:
-            self._running[slot.number] = {
+            taken = tuple(slot for slot in self._free if slot.number in numbers)
+            assert len(taken) == len(numbers), f"slots {numbers} are not all free"
+            self._free = [slot for slot in self._free if slot.number not in numbers]
+            self._running[taken[0].number] = {
                 "job_id": job_id,
                 "attempt": attempt,
-                "slot": slot.number,
+                "slot": taken[0].number,
+                "slots": [slot.number for slot in taken],
             }
+            return taken
 
-    def rests(self, slot: Slot) -> None:
-        """The slot runs nothing for now, but is still taken."""
+    def give_back(self, slots: Sequence[Slot]) -> None:
+        """The slots are free again."""
         with self._lock:
-            self._running.pop(slot.number, None)
+            self._running.pop(slots[0].number, None)
+            self._free = sorted([*self._free, *slots], key=lambda free: free.number)
 
     def current(self) -> list[Json]:
-        """What runs: job_id, attempt, slot of each busy slot."""
+        """What runs: job_id, attempt, slot and slots of each job."""
         with self._lock:
             return [dict(self._running[number]) for number in sorted(self._running)]
-
-    def free_count(self) -> int:
-        """How many are free."""
-        with self._lock:
-            return len(self._free)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,7 @@ class Supervisor:
     """Runs one claimed attempt to its end, in the calling thread."""
 
     claim: Claim
-    slot: Slot
+    slots: Sequence[Slot]
     place: Workplace
     claimed_at: float
     """`time.monotonic()` before the transaction of the claim began."""
@@ -85,7 +85,7 @@ class Supervisor:
         is lost. Whatever goes wrong here, no child is left behind."""
         self._renewed_at = self.claimed_at
         self._started_at = time.monotonic()
-        self._task = task_of(self.claim, self.place, self._out_dir, self._gpu)
+        self._task = task_of(self.claim, self.place, self._out_dir, self._gpus)
         try:
             self._work()
         finally:
@@ -121,7 +121,7 @@ class Supervisor:
         self._out_dir.mkdir(parents=True, exist_ok=True)
         log = self._out_dir.parent / "log.txt"
         mark(log, f"attempt {self.claim.attempt} begins")
-        environment = child_environment(self.claim.resources.cpu_threads, self._gpu)
+        environment = child_environment(self.claim.resources.cpu_threads, self._gpus)
         environment |= self._task.variables
         request, warnings = self._task.request()
         self._buffer += warnings
@@ -169,8 +169,10 @@ class Supervisor:
         )
 
     @property
-    def _gpu(self) -> str | None:
-        return self.slot.gpu if self.claim.resources.gpus else None
+    def _gpus(self) -> str | None:
+        """What CUDA_VISIBLE_DEVICES names the GPUs of the slots; None = the CPU."""
+        names = [slot.gpu for slot in self.slots if slot.gpu is not None]
+        return ",".join(names) if names and self.claim.resources.gpus else None
 
     def _watch(self, child: Child) -> None:
         flushed_at = time.monotonic()

@@ -62,11 +62,11 @@ class Task(Protocol):
         """Remove what the ended child must not leave behind."""
 
 
-def task_of(claim: Claim, place: Workplace, out_dir: Path, gpu: str | None) -> Task:
+def task_of(claim: Claim, place: Workplace, out_dir: Path, gpus: str | None) -> Task:
     """The task of a claimed attempt."""
     if isinstance(claim.config, DatasetConfig):
         return Building(claim, claim.config, place)
-    return Training(claim, claim.config, place, out_dir, gpu)
+    return Training(claim, claim.config, place, out_dir, gpus)
 
 
 class Training:
@@ -80,7 +80,7 @@ class Training:
         config: TrainConfig,
         place: Workplace,
         out_dir: Path,
-        gpu: str | None,
+        gpus: str | None,
     ) -> None:
         self.command = place.trainer
         self.variables: Mapping[str, str] = {}
@@ -89,7 +89,7 @@ class Training:
         self._config = config
         self._place = place
         self._out_dir = out_dir
-        self._gpu = gpu
+        self._gpus = gpus
         self._dataset = place.caches / f"{claim.dataset}{SUFFIX}"
         self._identity = DatasetIdentity(self._dataset, claim.dataset_fingerprint)
         self._is_another = False
@@ -113,7 +113,7 @@ class Training:
             recorded_epoch=self._claim.recorded_epoch if resume else 0,
             lease_s=self._place.lease_s,
             cpu_threads=self._claim.resources.cpu_threads,
-            device="cpu" if self._gpu is None else "cuda:0",
+            device="cpu" if self._gpus is None else "cuda:0",
         )
         return request, warnings
 

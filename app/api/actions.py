@@ -24,7 +24,7 @@ from app.domain import InvalidSpecError, JobKind
 from app.jobs import read
 from app.jobs.cancel import cancel
 from app.jobs.check import check_build, check_spec
-from app.jobs.clone import merged
+from app.jobs.clone import merged, specification
 from app.jobs.pause import pause, resume
 from app.jobs.retry import retry
 from app.jobs.submit import submit, submit_build
@@ -135,7 +135,7 @@ def clone_job(
     idempotency_key: IdempotencyKey = None,
     validate_only: ValidateOnly = False,
 ) -> Response:
-    """The body holds overrides only, merged into what the job's client sent: objects key by key,
+    """The body holds overrides only, merged into what the job was made of: objects key by key,
     everything else replaced, an object of another `kind` whole.
 
     Pointers of problems lead into the merged specification. The new job's `parent_id` names the
@@ -144,7 +144,7 @@ def clone_job(
     overrides = parse(raw or b"{}")
     with server.database.session() as session:
         source = read.job(session, job_id)
-    body = JsonBody(merged(source.spec, overrides.value), overrides.problems)
+    body = JsonBody(merged(specification(source), overrides.value), overrides.problems)
     if not isinstance(overrides.value, dict) and not overrides.problems:
         raise InvalidSpecError([Problem("", "object", "the overrides must be a JSON object")])
     copy = _CloneOf(server, source, body, caller.key_id)

@@ -229,6 +229,9 @@ class AttemptAnswer(Answer):
     number: int
     worker_id: str
     slot: int
+    """The first of its slots."""
+    slots: list[int]
+    """All of them: one, or one for each of its GPUs."""
     pid: int | None
     started_at: datetime
     ended_at: datetime | None
@@ -340,6 +343,63 @@ class DatasetPage(Answer):
     next_page_token: str | None
 
 
+class WaitReason(Answer):
+    """Why a job does not run yet."""
+
+    code: str
+    """`starting`, `slots-busy`, `back-off`, `key-limit`, `needs-gpu`, `gathering`, `no-worker`,
+    `paused`."""
+    message: str
+    until: datetime | None
+    """When the reason ends, where that is known."""
+
+
+class QueueItem(Answer):
+    """A job that waits."""
+
+    position: int | None
+    """From 1, in the order in which jobs are taken; null = paused."""
+    job_id: str
+    name: str
+    kind: str
+    state: JobState
+    dataset: str
+    priority: int
+    gpus: int
+    queued_at: datetime
+    attempt: int
+    """Runs started so far."""
+    sweep_id: str | None
+    behind: str | None
+    """The job right before it."""
+    reason: WaitReason
+    starts_in_s: float | None
+    """Estimated from measured durations; null = it cannot be told."""
+    expected_s: float | None
+    """Estimated seconds that it will run."""
+
+
+class QueueAnswer(Answer):
+    """The first jobs of the queue in order, then the paused ones."""
+
+    items: list[QueueItem]
+    queued: int
+    """Jobs in the whole queue."""
+    paused: int
+    running: int
+
+
+class SlotAnswer(Answer):
+    """Room for a job, or for one of a job's GPUs."""
+
+    number: int
+    gpu: str | None
+    """As CUDA_VISIBLE_DEVICES names it; null = none."""
+    job_id: str | None
+    """What runs there."""
+    attempt: int | None
+
+
 class WorkerAnswer(Answer):
     """A worker process."""
 
@@ -354,7 +414,9 @@ class WorkerAnswer(Answer):
     is_alive: bool
     """Whether its heartbeat is recent."""
     current: list[dict[str, Any]]
-    """What runs in its slots: job_id, attempt, slot."""
+    """What runs in its slots: job_id, attempt, slot (the first), slots."""
+    slot_list: list[SlotAnswer]
+    """Every slot of a worker that is alive."""
     stopped_at: datetime | None
 
 

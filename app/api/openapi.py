@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app.api.problem import ProblemAnswer
 from app.api.release import VERSION
-from app.api.requests import MetricsQuery, WebhookSpec
+from app.api.requests import MetricsQuery, QueueMove, WebhookSpec
 from gogooku3.config import DatasetConfig, DatasetSpec, JobPatch, JobSpec
 
 _REF = "#/components/schemas/{model}"
@@ -104,6 +104,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas |= _definitions(DatasetConfig, "DatasetConfig")
         schemas |= _definitions(MetricsQuery, "MetricsQuery")
         schemas |= _definitions(WebhookSpec, "WebhookSpec")
+        schemas |= _definitions(QueueMove, "QueueMove")
         for answer, parts in _ANSWERS_WITH_PARTS.items():
             for field, models in parts.items():
                 properties = schemas[answer]["properties"]

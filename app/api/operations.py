@@ -11,12 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.api.answers import Health, Readiness, Version, WorkerAnswer, WorkerPage
+from app.api.answers import Health, Readiness, SlotAnswer, Version, WorkerAnswer, WorkerPage
 from app.api.auth import reader
 from app.api.parameters import StorableQuery, problems
 from app.api.problem import problem
 from app.api.release import VERSION
 from app.api.server import Server, ServerDep
+from app.db import Worker
 from app.jobs import read
 from app.jobs.workers import ALIVE_S
 
@@ -69,22 +70,35 @@ def list_workers(server: ServerDep) -> WorkerPage:
     alive_since = datetime.now(UTC) - timedelta(seconds=ALIVE_S)
     with server.database.session() as session:
         rows = read.workers(session)
-        items = [
-            WorkerAnswer(
-                id=row.id,
-                host=row.host,
-                pid=row.pid,
-                slots=row.slots,
-                device=row.device,
-                started_at=row.started_at,
-                heartbeat_at=row.heartbeat_at,
-                is_alive=row.stopped_at is None and row.heartbeat_at >= alive_since,
-                current=row.current,
-                stopped_at=row.stopped_at,
-            )
-            for row in rows
-        ]
+        items = [_worker_answer(row, alive_since) for row in rows]
     return WorkerPage(items=items)
+
+
+def _worker_answer(row: Worker, alive_since: datetime) -> WorkerAnswer:
+    is_alive = row.stopped_at is None and row.heartbeat_at >= alive_since
+    running = {slot: job for job in row.current for slot in job.get("slots", [job["slot"]])}
+    slots = [
+        SlotAnswer(
+            number=number,
+            gpu=row.gpus[number] if number < len(row.gpus) else None,
+            job_id=running.get(number, {}).get("job_id"),
+            attempt=running.get(number, {}).get("attempt"),
+        )
+        for number in range(row.slots if is_alive else 0)
+    ]
+    return WorkerAnswer(
+        id=row.id,
+        host=row.host,
+        pid=row.pid,
+        slots=row.slots,
+        device=row.device,
+        started_at=row.started_at,
+        heartbeat_at=row.heartbeat_at,
+        is_alive=is_alive,
+        current=row.current,
+        slot_list=slots,
+        stopped_at=row.stopped_at,
+    )
 
 
 def _database(server: Server) -> str:

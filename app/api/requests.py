@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.jobs.series import LAST_STEP
 from app.jobs.webhooks import EVENTS
 
 MOST_JOBS = 100
+_Id = Annotated[str, Field(max_length=64)]
+
+
+class QueueMove(BaseModel):
+    """Where to put a queued job: exactly one of `before`, `after` and `front`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    job: _Id
+    """Its id."""
+    before: _Id | None = None
+    """The job that it is to come right before."""
+    after: _Id | None = None
+    """The job that it is to come right after."""
+    front: bool = False
+    """Before all others."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.before is not None) + (self.after is not None) + self.front != 1:
+            raise ValueError("give exactly one of before, after and front: true")
+        return self
 
 
 class MetricsQuery(BaseModel):

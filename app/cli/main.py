@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import actions, audit, data, db, jobs, keys, server, train
+from app.cli import actions, audit, data, db, jobs, keys, queue, server, train
 from app.cli.console import answer, answer_json
 from app.cli.failures import explain
 from app.cli.options import AsJson
@@ -70,6 +70,7 @@ audit.add_to(app)
 data.add_to(app)
 jobs.add_to(app)
 actions.add_to(app)
+queue.add_to(app)
 train.add_to(app)
 
 

@@ -69,9 +69,20 @@ def api(host: Host = "127.0.0.1", port: Port = 8642) -> None:
     _become("app.main", "--host", host, "--port", str(port))
 
 
-def worker(slots: WorkerSlots = 1) -> None:
+def worker(
+    slots: WorkerSlots = 1,
+    gpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="GPUs of the first slots, one each, as CUDA_VISIBLE_DEVICES names them.",
+            show_default="those that are found",
+        ),
+    ] = None,
+) -> None:
     """Run a worker alone, against the database and broker that the environment names."""
-    _become("worker.main", "--slots", str(slots))
+    chosen = [] if gpus is None else ["--gpus", gpus]
+    _become("worker.main", "--slots", str(slots), *chosen)
 
 
 def _become(module: str, *options: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, func
+from sqlalchemy import ForeignKey, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, Json
@@ -20,6 +20,9 @@ class Attempt(Base):
     worker_id: Mapped[str]
     lease_owner: Mapped[str]
     slot: Mapped[int]
+    """The first of its slots."""
+    slots: Mapped[list[int]] = mapped_column(server_default=text("'{}'"))
+    """All of its slots at the worker."""
     pid: Mapped[int | None]
     """Process id of the trainer, as it reported it."""
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())

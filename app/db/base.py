@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, MetaData, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase
 
 Json = dict[str, Any]
@@ -30,6 +30,8 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         Json: JSONB(none_as_null=True),
         list[Json]: JSONB(none_as_null=True),
+        list[str]: ARRAY(Text),
+        list[int]: ARRAY(BigInteger),
     }
     # What the server works out by default (now(), version + 1) comes back with the statement
     # itself, so a row can be read after its transaction has ended.

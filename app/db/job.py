@@ -128,6 +128,11 @@ class Job(Base):
     not_before: Mapped[datetime | None]
     """A retry waits at least until then."""
 
+    gathered_by: Mapped[str | None]
+    """The worker that keeps its free GPUs for this queued job, until ..."""
+    gathered_until: Mapped[datetime | None]
+    """... this time, unless it says so again."""
+
     last_seq: Mapped[int] = mapped_column(default=0)
     """Number of the newest event; events are numbered 1, 2, 3, ... without gaps."""
     progress: Mapped[Json | None]

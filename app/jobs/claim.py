@@ -1,4 +1,4 @@
-"""Give the best queued job to a worker's slot."""
+"""Give the best queued job to a worker's free slots."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from app.db import ApiKey, Attempt, Job, JobEvent, Json, Worker
 from app.domain import FailureClass, JobKind, JobState
 from app.jobs.append import append
+from app.jobs.offer import Offer
 from app.jobs.outcome import Outcome, settle
 from app.jobs.transition import transition
-from app.jobs.workers import ALIVE_S
+from app.jobs.workers import ALIVE_S, is_alive
 from gogooku3.config import DatasetConfig, LimitsConfig, ResourcesConfig, TrainConfig
 
 
@@ -25,6 +26,8 @@ class Claim:
     job_id: str
     attempt: int
     """The fencing token: goes with every later write."""
+    slots: tuple[int, ...]
+    """The worker's slots that it holds."""
     config: TrainConfig | DatasetConfig
     """What to train, or what to build."""
     dataset: str
@@ -40,38 +43,39 @@ class Claim:
     """Everything up to this epoch is recorded for certain; later ones may be sent again."""
 
 
-def claim(
-    session: Session,
-    *,
-    worker_id: str,
-    lease_owner: str,
-    lease_s: float,
-    slot: int,
-    has_gpu: bool,
-) -> Claim | None:
-    """Take the queued job of the highest priority, then of the first place; None if there is none.
+def claim(session: Session, *, worker_id: str, lease_s: float, offer: Offer) -> Claim | None:
+    """Take the queued job of the highest priority, then of the first place, that there is room for;
+    None if there is none.
 
     However many workers ask at once, a job goes to one of them. Jobs wait while their back-off
     lasts, while their API key runs as many as it may, and, on a worker without a GPU, while a
-    living worker has the GPU they ask for.
+    living worker has the GPU they ask for. A job that needs more GPUs than are free, but not more
+    than the worker has, is not overtaken by others that need a GPU: this worker keeps its free ones
+    for that job until enough have come together, here or on another worker.
     """
     busy_keys: set[str] = set()
-    while (job := _next(session, has_gpu=has_gpu, busy_keys=busy_keys)) is not None:
+    while (job := _next(session, worker_id, offer, busy_keys)) is not None:
         if job.api_key_id is not None and _is_busy(session, job.api_key_id):
             busy_keys.add(job.api_key_id)
             continue
-        claimed = _start(session, job, worker_id, lease_owner, lease_s, slot)
+        gpus = int(job.resources["gpus"])
+        slots = offer.slots_for(gpus)
+        if not slots:
+            _gather(session, job, worker_id)
+            offer = offer.without_gpus()
+            continue
+        claimed = _start(session, job, worker_id, lease_s, slots)
         if claimed is None:
             continue
-        if claimed.resources.gpus and not has_gpu:
+        if gpus and not offer.gpus:
             append(
                 session,
                 job,
                 "warning",
                 {
                     "code": "no-gpu",
-                    "message": "The job asks for a GPU and this worker has none: "
-                    "it trains on the CPU.",
+                    "message": "The job asks for a GPU and no worker has one: it trains on the "
+                    "CPU.",
                 },
             )
         session.flush()
@@ -79,42 +83,71 @@ def claim(
     return None
 
 
-def claimable(*, has_gpu: bool) -> ColumnElement[bool]:
-    """The condition on a job's row for a worker to take it now."""
-    ready = and_(
+def claimable(offer: Offer) -> ColumnElement[bool]:
+    """The condition on a job's row for a worker with this offer to take it now, or to gather GPUs
+    for it."""
+    gpus = Job.resources["gpus"].as_integer()
+    kinds: list[ColumnElement[bool]] = []
+    if offer.cpu:
+        kinds.append(gpus == 0)
+    if offer.cpu and not offer.gpus:
+        kinds.append(and_(gpus > 0, ~gpu_worker().exists()))
+    if offer.gpu:
+        kinds.append(gpus.between(1, offer.gpus))
+    return and_(
         Job.state == JobState.QUEUED,
         or_(Job.not_before.is_(None), Job.not_before <= func.now()),
+        or_(false(), *kinds),
     )
-    if has_gpu:
-        return ready
-    gpu_worker = (
-        select(Worker.id)
-        .where(
-            Worker.device != "cpu",
-            Worker.stopped_at.is_(None),
-            Worker.heartbeat_at > func.now() - timedelta(seconds=ALIVE_S),
-        )
-        .exists()
-    )
-    return and_(ready, or_(Job.resources["gpus"].as_integer() == 0, ~gpu_worker))
 
 
-def queued_count(session: Session, *, has_gpu: bool = True) -> int:
+def gpu_worker() -> Select[str]:
+    """The living workers that have a GPU."""
+    return select(Worker.id).where(func.cardinality(Worker.gpus) > 0, is_alive())
+
+
+def queued_count(session: Session, offer: Offer) -> int:
     """How many jobs a worker could take now."""
-    statement = select(func.count()).select_from(Job).where(claimable(has_gpu=has_gpu))
-    return session.scalar(statement) or 0
+    return session.scalar(select(func.count()).select_from(Job).where(claimable(offer))) or 0
 
 
-def _next(session: Session, *, has_gpu: bool, busy_keys: set[str]) -> Job | None:
+def _next(session: Session, worker_id: str, offer: Offer, busy_keys: set[str]) -> Job | None:
+    if not offer.has_room:
+        return None
     allowed = or_(Job.api_key_id.is_(None), Job.api_key_id.not_in(sorted(busy_keys)))
+    # One worker gathers GPUs for a job; another takes it only if it has enough at once.
+    mine = or_(
+        Job.resources["gpus"].as_integer() <= len(offer.gpu),
+        Job.gathered_by.is_(None),
+        Job.gathered_by == worker_id,
+        Job.gathered_until < func.now(),
+    )
+    if not offer.gpu:
+        mine = true()
     statement = (
         select(Job)
-        .where(claimable(has_gpu=has_gpu), allowed)
+        .where(claimable(offer), allowed, mine)
         .order_by(Job.priority.desc(), Job.place, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
     )
     return session.scalar(statement, execution_options={"populate_existing": True})
+
+
+def _gather(session: Session, job: Job, worker_id: str) -> None:
+    """Keep the worker's free GPUs for the job, for as long as the worker says so again."""
+    session.execute(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(
+            gathered_by=worker_id,
+            gathered_until=func.now() + timedelta(seconds=ALIVE_S),
+            # Nothing that a client sees has changed.
+            version=Job.version,
+            updated_at=Job.updated_at,
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _is_busy(session: Session, api_key_id: str) -> bool:
@@ -135,19 +168,22 @@ def _is_busy(session: Session, api_key_id: str) -> bool:
 
 
 def _start(
-    session: Session, job: Job, worker_id: str, lease_owner: str, lease_s: float, slot: int
+    session: Session, job: Job, worker_id: str, lease_s: float, slots: tuple[int, ...]
 ) -> Claim | None:
     """Move a locked job to running. None if what is stored of it is no longer valid: such a job
     fails, so that it does not stand in the way of the others."""
+    lease_owner = f"{worker_id}/{'+'.join(map(str, slots))}"
     job.attempt += 1
     job.attempts_used += 1
+    job.gathered_by = job.gathered_until = None
     session.add(
         Attempt(
             job_id=job.id,
             number=job.attempt,
             worker_id=worker_id,
             lease_owner=lease_owner,
-            slot=slot,
+            slot=slots[0],
+            slots=list(slots),
         )
     )
     transition(session, job, JobState.RUNNING, payload={"worker_id": worker_id})
@@ -167,6 +203,7 @@ def _start(
     return Claim(
         job_id=job.id,
         attempt=job.attempt,
+        slots=slots,
         config=config,
         dataset=job.dataset,
         dataset_fingerprint=job.dataset_fingerprint,

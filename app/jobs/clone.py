@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.db import Job, Json
+
+
+def specification(job: Job) -> Json:
+    """What the client sent for a job, with what was changed of it since."""
+    since = {"labels": job.labels, "priority": job.priority, "note": job.note}
+    return {**job.spec, **{key: value for key, value in since.items() if value}}
+
 
 def merged(given: Any, overrides: Any) -> Any:
     """What a client sent for a job, with some of it changed.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
-from sqlalchemy import func, update
+from sqlalchemy import ColumnElement, and_, func, update
 from sqlalchemy.orm import Session
 
 from app.db import Json, Worker
@@ -14,16 +15,33 @@ ALIVE_S = 30.0
 """A worker that has not been heard of for this long is taken for dead."""
 
 
-def register(session: Session, *, host: str, pid: int, slots: int, device: str) -> Worker:
-    """A new worker process; `device` is `cpu` or `cuda`."""
-    worker = Worker(id=new_id("wrk"), host=host, pid=pid, slots=slots, device=device, current=[])
+def is_alive() -> ColumnElement[bool]:
+    """The condition on a worker's row for it to be there."""
+    return and_(
+        Worker.stopped_at.is_(None), Worker.heartbeat_at > func.now() - timedelta(seconds=ALIVE_S)
+    )
+
+
+def register(
+    session: Session, *, host: str, pid: int, slots: int, gpus: Sequence[str] = ()
+) -> Worker:
+    """A new worker process; its first slots have the `gpus`, one each."""
+    worker = Worker(
+        id=new_id("wrk"),
+        host=host,
+        pid=pid,
+        slots=slots,
+        gpus=list(gpus),
+        device="cuda" if gpus else "cpu",
+        current=[],
+    )
     session.add(worker)
     session.flush()
     return worker
 
 
 def heartbeat(session: Session, worker_id: str, current: Sequence[Json]) -> None:
-    """The worker is alive and runs `current`: job_id, attempt, slot of each busy slot.
+    """The worker is alive and runs `current`: job_id, attempt and slots of each job.
 
     Raises NotFoundError when its row is gone.
     """

@@ -10,7 +10,7 @@ from typing import Any, Self
 from gogooku3.client.checkpoints import Checkpoints
 from gogooku3.client.datasets import Datasets
 from gogooku3.client.jobs import Jobs
-from gogooku3.client.resources import Worker
+from gogooku3.client.resources import Job, Queue, Worker
 from gogooku3.client.transport import Transport
 
 DEFAULT_URL = "http://127.0.0.1:8642"
@@ -55,6 +55,19 @@ class Client:
     def workers(self) -> Sequence[Worker]:
         """The workers, most recently heard of first."""
         return [Worker.model_validate(item) for item in self._items("/v1/workers")]
+
+    def queue(self, *, limit: int = 100) -> Queue:
+        """What waits, why, behind whom, and when it is likely to begin."""
+        response = self._transport.request("GET", "/v1/queue", params={"limit": limit})
+        return Queue.model_validate_json(response.content)
+
+    def move(self, job_id: str, *, before: str | None = None, after: str | None = None) -> Job:
+        """Put a queued job right before or after another, or else at the front of the queue."""
+        body: dict[str, Any] = {"job": job_id, "front": before is None and after is None}
+        places = {"before": before, "after": after}
+        body |= {name: other for name, other in places.items() if other is not None}
+        response = self._transport.request("POST", "/v1/queue/move", json=body)
+        return Job.model_validate_json(response.content)
 
     def close(self) -> None:
         """Close the connections."""

@@ -87,6 +87,7 @@ class Attempt(Resource):
 
     number: int
     worker_id: str | None = None
+    slots: list[int] = []
     started_at: datetime
     ended_at: datetime | None = None
     outcome: str | None = None
@@ -171,3 +172,31 @@ class Worker(Resource):
     heartbeat_at: datetime
     is_alive: bool
     current: Any = None
+    slot_list: list[dict[str, Any]] = []
+    """number, gpu, job_id and attempt of each slot."""
+
+
+class QueueItem(Resource):
+    """A job that waits."""
+
+    position: int | None
+    """From 1; None = paused."""
+    job_id: str
+    name: str
+    state: str
+    priority: int
+    behind: str | None
+    """The job right before it."""
+    reason: dict[str, Any]
+    """`code`, `message`, `until`."""
+    starts_in_s: float | None
+    expected_s: float | None
+
+
+class Queue(Resource):
+    """The first jobs of the queue in order, then the paused ones."""
+
+    items: list[QueueItem]
+    queued: int
+    paused: int
+    running: int

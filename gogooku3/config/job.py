@@ -22,8 +22,9 @@ MAX_LABELS = 64
 class ResourcesConfig(ConfigModel):
     """What the job asks of the worker."""
 
-    gpus: int = Field(default=0, ge=0, le=1)
-    """1 = use the worker's GPU; a worker without one trains on the CPU and says so in a warning."""
+    gpus: int = Field(default=0, ge=0, le=16)
+    """GPUs of one worker, one slot each, that the job has to itself; where no worker has any, it
+    trains on the CPU and says so in a warning."""
     cpu_threads: int = Field(default=2, ge=1, le=256)
     """Threads of every arithmetic library in the trainer, set before it starts."""
 

@@ -16,6 +16,7 @@ import pytest
 
 from app.db.database import Database
 from app.jobs.claim import Claim, claim
+from app.jobs.offer import Offer
 from app.main import ApiServer, create_app
 from app.settings import Settings
 from gogooku3.data.build import build
@@ -45,14 +46,7 @@ class Running:
     def claim(self, *, lease_s: float = 600.0) -> Claim:
         """Take the next queued job, as a worker does."""
         with self.database.session() as session:
-            claimed = claim(
-                session,
-                worker_id="wrk_test",
-                lease_owner="test",
-                lease_s=lease_s,
-                slot=0,
-                has_gpu=False,
-            )
+            claimed = claim(session, worker_id="wrk_test", lease_s=lease_s, offer=Offer(cpu=[0]))
         assert claimed is not None
         return claimed
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from app.db import Base, Database, Job
 from app.jobs.claim import Claim, claim
+from app.jobs.offer import Offer
 from app.jobs.submit import submit
 from gogooku3.config import JobSpec
 from gogooku3.data.header import DatasetHeader
@@ -78,6 +79,7 @@ def header(caches: Path) -> DatasetHeader:
     )
 
 
+ONE_SLOT = Offer(cpu=[0])
 Submit = Callable[..., str]
 Take = Callable[..., Claim]
 
@@ -99,16 +101,11 @@ def submit_job(database: Database, header: DatasetHeader) -> Submit:
 def take(database: Database) -> Callable[..., Claim | None]:
     """Claim the next job."""
 
-    def take_one(*, lease_s: float = 60.0, has_gpu: bool = False) -> Claim | None:
+    def take_one(
+        *, lease_s: float = 60.0, offer: Offer = ONE_SLOT, worker_id: str = "wrk_test"
+    ) -> Claim | None:
         with database.session() as session:
-            return claim(
-                session,
-                worker_id="wrk_test",
-                lease_owner="host:1:0",
-                lease_s=lease_s,
-                slot=0,
-                has_gpu=has_gpu,
-            )
+            return claim(session, worker_id=worker_id, lease_s=lease_s, offer=offer)
 
     return take_one
 

@@ -13,7 +13,11 @@ from app.domain import JobState, Scope
 from app.jobs import keys, read, workers
 from app.jobs.claim import Claim, claim, queued_count
 from app.jobs.finish import finish
+from app.jobs.offer import Offer
 from app.jobs.outcome import Outcome
+
+ONE_SLOT = Offer(cpu=[0])
+ONE_GPU = Offer(cpu=[0], gpu=[0], gpus=1)
 
 
 def test_a_claim_holds_everything_a_run_needs(
@@ -24,7 +28,7 @@ def test_a_claim_holds_everything_a_run_needs(
 ) -> None:
     job_id = submit_job(resources={"cpu_threads": 3}, limits={"timeout_s": 9})
     with database.session() as session:
-        assert queued_count(session) == 1
+        assert queued_count(session, ONE_SLOT) == 1
     claimed = take(lease_s=30)
     assert (claimed.job_id, claimed.attempt) == (job_id, 1)
     assert claimed.config.max_epochs == 5
@@ -34,7 +38,7 @@ def test_a_claim_holds_everything_a_run_needs(
     assert (claimed.resume_path, claimed.recorded_epoch) == (None, 0)
     job = get(job_id)
     assert (job.state, job.attempt, job.attempts_used) == (JobState.RUNNING, 1, 1)
-    assert job.lease_owner == "host:1:0"
+    assert job.lease_owner == "wrk_test/0"
     assert job.started_at is not None
     assert job.lease_until is not None
     assert (job.lease_until - job.started_at).total_seconds() == 30
@@ -47,7 +51,7 @@ def test_a_claim_holds_everything_a_run_needs(
             "from": "queued",
             "worker_id": "wrk_test",
         }
-        assert queued_count(session) == 0
+        assert queued_count(session, ONE_SLOT) == 0
     assert take() is None
 
 
@@ -96,11 +100,11 @@ def test_a_back_off_is_waited_for(
         reason = {"class": "killed", "code": "killed"}
         finish(session, running.job_id, 1, outcome=Outcome.FAILED, reason=reason)
     with database.session() as session:
-        assert queued_count(session) == 0
+        assert queued_count(session, ONE_SLOT) == 0
     assert take() is None
     ready()
     with database.session() as session:
-        assert queued_count(session) == 1
+        assert queued_count(session, ONE_SLOT) == 1
     assert take().attempt == 2
 
 
@@ -110,12 +114,12 @@ def test_a_job_for_a_gpu_waits_for_a_living_worker_that_has_one(
     wants = submit_job(resources={"gpus": 1})
     plain = submit_job()
     with database.session() as session:
-        gpu = workers.register(session, host="h", pid=1, slots=1, device="cuda")
+        gpu = workers.register(session, host="h", pid=1, slots=1, gpus=["GPU-0"])
     assert take().job_id == plain
     assert take() is None
     with database.session() as session:
-        assert queued_count(session, has_gpu=False) == 0
-        assert queued_count(session, has_gpu=True) == 1
+        assert queued_count(session, ONE_SLOT) == 0
+        assert queued_count(session, ONE_GPU) == 1
         workers.stop(session, gpu.id)
     assert take().job_id == wants
     with database.session() as session:
@@ -127,7 +131,7 @@ def test_a_worker_with_a_gpu_gives_no_warning(
     database: Database, submit_job: Callable[..., str], take: Callable[..., Claim]
 ) -> None:
     job_id = submit_job(resources={"gpus": 1})
-    assert take(has_gpu=True).job_id == job_id
+    assert take(offer=ONE_GPU).job_id == job_id
     with database.session() as session:
         assert [event.type for event in read.events_after(session, job_id)] == ["state", "state"]
 
@@ -137,7 +141,7 @@ def test_a_dead_gpu_worker_is_not_waited_for(
 ) -> None:
     submit_job(resources={"gpus": 1})
     with database.session() as session:
-        workers.register(session, host="h", pid=1, slots=1, device="cuda")
+        workers.register(session, host="h", pid=1, slots=1, gpus=["GPU-0"])
         session.execute(text("UPDATE workers SET heartbeat_at = now() - interval '31 s'"))
     assert take() is not None
 
@@ -197,14 +201,7 @@ def test_nothing_is_claimed_when_the_transaction_fails(
     job_id = submit_job()
     try:
         with database.session() as session:
-            claim(
-                session,
-                worker_id="w",
-                lease_owner="o",
-                lease_s=1,
-                slot=0,
-                has_gpu=False,
-            )
+            claim(session, worker_id="w", lease_s=1, offer=ONE_SLOT)
             raise RuntimeError
     except RuntimeError:
         pass

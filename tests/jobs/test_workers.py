@@ -11,7 +11,7 @@ from app.jobs import read, workers
 
 def register(database: Database, host: str = "h") -> str:
     with database.session() as session:
-        return workers.register(session, host=host, pid=7, slots=2, device="cpu").id
+        return workers.register(session, host=host, pid=7, slots=2).id
 
 
 def listed(database: Database) -> list[Worker]:

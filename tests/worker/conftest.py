@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from app.jobs.submit import submit
 from app.jobs.workers import register
 from worker.devices import Slot
 from worker.place import Workplace
+from worker.slots import Slots
 from worker.supervisor import Supervisor
 
 REPOSITORY = Path(__file__).parents[2]
@@ -142,21 +143,16 @@ class Bench:
             **more,
         )
 
-    def supervisor(self, place: Workplace, slot: Slot = SLOT) -> Supervisor:
+    def supervisor(self, place: Workplace, slots: Sequence[Slot] = (SLOT,)) -> Supervisor:
         """Claims the next job."""
         claimed_at = time.monotonic()
+        offer = Slots(slots).offer()
+        gpus = [slot.gpu for slot in slots if slot.gpu is not None]
         with place.database.session() as session:
-            worker = register(session, host="test", pid=os.getpid(), slots=1, device="cpu")
-            claimed = claim(
-                session,
-                worker_id=worker.id,
-                lease_owner="test",
-                lease_s=place.lease_s,
-                slot=slot.number,
-                has_gpu=slot.gpu is not None,
-            )
+            worker = register(session, host="test", pid=os.getpid(), slots=len(slots), gpus=gpus)
+            claimed = claim(session, worker_id=worker.id, lease_s=place.lease_s, offer=offer)
         assert claimed is not None
-        return Supervisor(claimed, slot, place, claimed_at)
+        return Supervisor(claimed, slots, place, claimed_at)
 
     def run(self, script: list[list[Any]], **more: Any) -> None:
         """Claim the next job and run it to the end of the script."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from app.jobs.offer import Offer
 from worker.devices import Slot, find_gpus, make_slots
 from worker.slots import Slots
 
@@ -48,26 +48,26 @@ def test_the_first_slots_get_the_gpus() -> None:
     assert make_slots(3, ["GPU-1"]) == [Slot(0, "GPU-1"), Slot(1, None), Slot(2, None)]
 
 
-def test_a_slot_is_taken_once() -> None:
-    slots = Slots(make_slots(4, []))
-    taken: list[Slot | None] = []
-    threads = [threading.Thread(target=lambda: taken.append(slots.take())) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    numbers = [slot.number for slot in taken if slot is not None]
-    assert sorted(numbers) == [0, 1, 2, 3]
-    assert taken.count(None) == 12
+def test_the_offer_tells_gpu_slots_from_others() -> None:
+    slots = Slots(make_slots(4, ["GPU-a", "GPU-b"]))
+    assert slots.offer() == Offer(cpu=[2, 3], gpu=[0, 1], gpus=2)
+    taken = slots.take((0, 2), "job_1", 1)
+    assert taken == (Slot(0, "GPU-a"), Slot(2, None))
+    assert slots.offer() == Offer(cpu=[3], gpu=[1], gpus=2)
+    with pytest.raises(AssertionError, match="not all free"):
+        slots.take((0,), "job_2", 1)
+    slots.give_back(taken)
+    assert slots.offer() == Offer(cpu=[2, 3], gpu=[0, 1], gpus=2)
 
 
-def test_what_runs_is_told_until_the_slot_is_given_back() -> None:
-    slots = Slots(make_slots(2, []))
-    slot = slots.take()
-    assert slot == Slot(0, None)
-    slots.runs(slot, "job_1", 3)
-    assert slots.current() == [{"job_id": "job_1", "attempt": 3, "slot": 0}]
-    assert slots.free_count() == 1
-    slots.give_back(slot)
+def test_a_worker_with_nothing_but_gpus_lends_them() -> None:
+    """A build of a dataset must run somewhere."""
+    assert Slots(make_slots(1, ["GPU-a"])).offer() == Offer(cpu=[0], gpu=[0], gpus=1)
+
+
+def test_what_runs_is_told_until_the_slots_are_given_back() -> None:
+    slots = Slots(make_slots(3, ["GPU-a", "GPU-b"]))
+    taken = slots.take((0, 1), "job_1", 3)
+    assert slots.current() == [{"job_id": "job_1", "attempt": 3, "slot": 0, "slots": [0, 1]}]
+    slots.give_back(taken)
     assert slots.current() == []
-    assert slots.take() == slot

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from app.broker.wake import STREAM
 from app.db import Worker
 from app.domain import JobState
+from app.jobs.cancel import cancel
 from worker.devices import make_slots
 from worker.host import Host
 from worker.maintenance import Maintenance
@@ -21,7 +22,7 @@ END = [["epoch", 1], ["end", "completed"], ["exit", 0]]
 
 @pytest.fixture
 def host(bench: Any) -> Host:
-    return Host(bench.place(END), Slots(make_slots(2, [])), has_gpu=False)
+    return Host(bench.place(END), Slots(make_slots(2, [])))
 
 
 def row(bench: Any, host: Host) -> Worker:
@@ -50,14 +51,12 @@ def test_the_first_round_takes_back_and_runs_what_waits(bench: Any, host: Host) 
 
 def test_the_heartbeat_tells_what_runs(bench: Any, host: Host) -> None:
     before = row(bench, host).heartbeat_at
-    slot = host.slots.take()
-    assert slot is not None
-    host.slots.runs(slot, "job_x", 1)
+    slots = host.slots.take((0,), "job_x", 1)
     host.beat()
     after = row(bench, host)
     assert after.heartbeat_at > before
-    assert after.current == [{"job_id": "job_x", "attempt": 1, "slot": 0}]
-    host.slots.give_back(slot)
+    assert after.current == [{"job_id": "job_x", "attempt": 1, "slot": 0, "slots": [0]}]
+    host.slots.give_back(slots)
     host.leave()
     assert row(bench, host).stopped_at is not None
 
@@ -82,8 +81,8 @@ def test_a_stopping_worker_takes_no_job(bench: Any, host: Host) -> None:
 
 def test_no_free_slot_takes_no_job(bench: Any, host: Host) -> None:
     job_id = bench.submit()
-    taken = [host.slots.take(), host.slots.take()]
-    assert None not in taken
+    taken = host.slots.take((0, 1), "job_x", 1)
+    assert len(taken) == 2
     host.work()
     host.look()
     host.leave()
@@ -105,3 +104,29 @@ def test_one_failing_duty_does_not_stop_the_others(
     finally:
         maintenance.end()
         host.leave()
+
+
+def test_a_job_of_two_gpus_has_them_to_itself(bench: Any) -> None:
+    """While it runs, a job of one GPU waits and one without a GPU does not."""
+    large, small, plain = (bench.submit(resources={"gpus": n}) for n in (2, 1, 0))
+    start = ["start", {"dataset": {"fingerprint": bench.job(large).dataset_fingerprint}}]
+    script = [start, ["wait_term"], ["end", "interrupted"], ["exit", 3]]
+    host = Host(bench.place(script), Slots(make_slots(3, ["GPU-a", "GPU-b"])))
+    maintenance = Maintenance(host, poll_s=0.2)
+    maintenance.start()
+    try:
+        bench.wait(lambda: bench.job(large).provenance and bench.job(plain).provenance)
+        assert bench.job(large).provenance["cuda"] == "GPU-a,GPU-b"
+        assert bench.job(plain).provenance["cuda"] == ""
+        assert bench.job(small).state is JobState.QUEUED
+        assert [run["slots"] for run in row(bench, host).current] in ([[0, 1], [2]], [])
+        with bench.database.session() as session:
+            cancel(session, large)
+        bench.wait(lambda: bench.job(small).provenance)
+        assert bench.job(small).provenance["cuda"] in {"GPU-a", "GPU-b"}
+    finally:
+        bench.stopping.set()
+        maintenance.end()
+        host.leave()
+    assert bench.job(large).state is JobState.CANCELLED
+    assert bench.attempts(large)[0].slots == [0, 1]

@@ -70,7 +70,7 @@ def test_the_trainer_gets_its_request_its_threads_and_no_credentials(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     job_id = bench.submit(epochs=4, resources={"cpu_threads": 3, "gpus": 0})
     place = bench.place([provenance(bench, job_id), *END])
-    bench.supervisor(place, Slot(0, "GPU-1234")).run()
+    bench.supervisor(place, [Slot(0, "GPU-1234")]).run()
     told = bench.job(job_id).provenance
     assert told["secrets"] == []
     assert told["cuda"] == ""  # the job asked for no GPU
@@ -87,7 +87,7 @@ def test_the_trainer_gets_its_request_its_threads_and_no_credentials(
 def test_a_job_that_asks_for_a_gpu_gets_the_slots(bench: Any) -> None:
     job_id = bench.submit(resources={"cpu_threads": 1, "gpus": 1})
     place = bench.place([provenance(bench, job_id), *END])
-    bench.supervisor(place, Slot(0, "GPU-1234")).run()
+    bench.supervisor(place, [Slot(0, "GPU-1234")]).run()
     told = bench.job(job_id).provenance
     assert (told["cuda"], told["request"]["device"]) == ("GPU-1234", "cuda:0")
 

@@ -69,7 +69,8 @@ class Settings(BaseSettings):
 
     @cached_property
     def data(self) -> Path:
-        """Folder of the tables that datasets may be built from; the server only reads it."""
+        """Folder of the tables that datasets may be built from; the server only reads it, but for
+        `jquants`, where it keeps what it fetches."""
         return self.home / "data"
 
     @cached_property

@@ -63,6 +63,27 @@ class SourceDataError(DatasetError):
     code = "source-data"
 
 
+class SourceUnavailableError(DatasetError):
+    """The service that the source's data comes from cannot be reached."""
+
+    code = "source-unavailable"
+    failure_class = "infra"
+
+
+class CredentialsError(DatasetError):
+    """J-Quants needs an API key: set JQUANTS_API_KEY, or put it into jquants-api.toml."""
+
+    code = "credentials"
+    failure_class = "user"
+
+
+class MissingExtraError(DatasetError):
+    """An optional package is not installed."""
+
+    code = "missing-extra"
+    failure_class = "user"
+
+
 class SplitError(DatasetError):
     """The split leaves a part without days."""
 

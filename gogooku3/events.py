@@ -49,7 +49,8 @@ class BuildRequest(EventModel):
     """The file to write, in a folder that nothing else uses: whatever an end leaves behind there
     is for the supervisor to remove."""
     source: Path | None = None
-    """The input of a file source: found below the data root, and known to lie there."""
+    """The input of a file source, found below the data root and known to lie there; of J-Quants,
+    the folder of the days that were fetched."""
     lease_s: float | None = None
     """Length of the lease behind the lifeline; null = no lifeline."""
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from app.db import Json
 from app.jobs.builds import publish, staging_folder
 from app.jobs.claim import Claim
-from app.jobs.sources import find_source
-from gogooku3.config import DatasetConfig, FileSource, TrainConfig
+from app.jobs.sources import JQUANTS, find_source
+from gogooku3.config import DatasetConfig, FileSource, JQuantsSource, TrainConfig
 from gogooku3.data.header import SUFFIX
 from gogooku3.errors import DatasetNotFoundError
 from gogooku3.events import (
@@ -173,6 +173,8 @@ class Building:
         source = None
         if isinstance(self._config.source, FileSource):
             source = find_source(self._place.data, self._config.source.path)
+        elif isinstance(self._config.source, JQuantsSource):
+            source = self._place.data / JQUANTS
         request = BuildRequest(
             config=self._config,
             name=self._claim.dataset,

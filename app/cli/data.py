@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gogooku3.data.header import DatasetHeader
 
 commands = typer.Typer(help="Make datasets and look into them.", no_args_is_help=True)
+fetching = typer.Typer(help="Fetch tables from services.", no_args_is_help=True)
+commands.add_typer(fetching, name="fetch")
 
 Horizons = Annotated[
     str, typer.Option(metavar="DAYS,...", help="Forward horizons of the targets, in market days.")
@@ -181,6 +184,50 @@ def validate(table: Table = None, spec: Spec = None, as_json: AsJson = False) ->
         f"usable: {len(bars.codes)} stocks on {len(bars.calendar)} days, {bars.calendar[0]} to "
         f"{bars.calendar[-1]}; {len(bars.ready_features)} ready-made features"
     )
+
+
+@fetching.command()
+def jquants(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where days are kept.")],
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")],
+    end: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day; default: today.")
+    ] = None,
+    requests_per_minute: Annotated[
+        int, typer.Option(min=1, max=600, help="What your plan allows.")
+    ] = 60,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Keep funds, trusts and the like, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch daily bars of the Japanese market from J-Quants, with sectors, adjusted for splits.
+
+    Needs the extra `jquants` and an API key in JQUANTS_API_KEY or jquants-api.toml. Days that are
+    in FOLDER already are not fetched again: run the same again to go on, or to add new days.
+
+    Example: gogooku3 data fetch jquants bars --start 2016-01-01
+    """
+    last = end.date() if end is not None else date.today()
+    if last < start.date():
+        raise UsageError(f"--end {last} lies before --start {start.date()}")
+    from gogooku3.data.jquants import fetch
+
+    began = time.monotonic()
+    with stage_bar("fetching") as tell:
+        bars = fetch(
+            folder,
+            start.date(),
+            last,
+            requests_per_minute=requests_per_minute,
+            stocks_only=not everything,
+            progress=tell,
+        )
+    if as_json:
+        answer_json({"path": str(bars), "size_bytes": bars.stat().st_size})
+    else:
+        answer(f"{bars}, {size(bars.stat().st_size)}")
+    note(f"in {duration(time.monotonic() - began)}; next: gogooku3 data build {bars} --name NAME")
 
 
 def _source(table: Path | None, spec: Path | None) -> tuple[list[Path], SourceSpec]:

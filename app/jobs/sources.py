@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from gogooku3.errors import SourceDataError
 
 SUFFIXES = (".parquet", ".csv", ".arrow")
+JQUANTS = "jquants"
+"""Folder below the data root of the days that were fetched from J-Quants."""
 _LISTED = 1000
 """Names that are looked at for a hint."""
 

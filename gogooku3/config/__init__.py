@@ -10,6 +10,7 @@ from gogooku3.config.dataset import (
     DatasetConfig,
     DatasetSpec,
     FileSource,
+    JQuantsSource,
     SynthSource,
 )
 from gogooku3.config.graph import GraphConfig
@@ -104,6 +105,7 @@ __all__ = [
     "HeadConfig",
     "HuberConfig",
     "IcConfig",
+    "JQuantsSource",
     "JobPatch",
     "JobSpec",
     "LightGbmConfig",

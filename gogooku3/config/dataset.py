@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -55,7 +56,32 @@ class FileSource(ConfigModel):
         return self
 
 
-DatasetSource = Annotated[SynthSource | FileSource, Field(discriminator="kind")]
+class JQuantsSource(ConfigModel):
+    """Daily bars from J-Quants, with the API key of the worker that builds. Days are kept below the
+    server's data root, in `jquants`, and fetched once."""
+
+    kind: Literal["jquants"] = "jquants"
+    start: date
+    """First day."""
+    end: date | None = None
+    """Last day; null = the last one that has bars when the job runs."""
+    stocks_only: bool = True
+    """Leave out what has no industry, such as funds and trusts."""
+    requests_per_minute: int = Field(default=60, ge=1, le=600)
+    """What the J-Quants plan allows."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> JQuantsSource:
+        if self.end is not None and self.end < self.start:
+            raise PydanticCustomError(
+                "span_order",
+                "end ({end}) must not lie before start ({start})",
+                {"end": self.end.isoformat(), "start": self.start.isoformat(), "field": "end"},
+            )
+        return self
+
+
+DatasetSource = Annotated[SynthSource | FileSource | JQuantsSource, Field(discriminator="kind")]
 
 
 def _of_source(given: dict[str, Any]) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gogooku3.config import FileSource, SynthSource
+from gogooku3.config import FileSource, JQuantsSource, SynthSource
 from gogooku3.data.header import DatasetHeader
 from gogooku3.errors import Gogooku3Error
 from gogooku3.events import (
@@ -51,6 +52,8 @@ TELL_S = 1.0
 """Stages that follow each other faster than this are not all told."""
 SIMULATED_SHARE = 0.2
 """Of a synthetic dataset's build that goes into the simulation."""
+FETCHED_SHARE = 0.7
+"""Of a build that fetches its source."""
 logger = logging.getLogger(__name__)
 
 
@@ -154,6 +157,10 @@ def _build(request: BuildRequest, tell: Stages) -> DatasetHeader:
         case FileSource():
             assert request.source is not None
             table, spec = request.source, config.source.spec
+        case JQuantsSource():
+            assert request.source is not None
+            table = _fetch(config.source, request.source, request.out.parent, tell)
+            tell.begin(FETCHED_SHARE)
     return build(
         table,
         name=request.name,
@@ -169,13 +176,30 @@ def _build(request: BuildRequest, tell: Stages) -> DatasetHeader:
     )
 
 
+def _fetch(source: JQuantsSource, store: Path, folder: Path, tell: Stages) -> Path:
+    """The bars that J-Quants has, in a folder that goes with the build."""
+    from gogooku3.data.jquants import BARS, fetch
+
+    return fetch(
+        store,
+        source.start,
+        source.end or date.today(),
+        out=folder / BARS,
+        requests_per_minute=source.requests_per_minute,
+        stocks_only=source.stocks_only,
+        progress=lambda stage, share: tell(stage, FETCHED_SHARE * share),
+    )
+
+
 def failure_of(error: Exception, request: BuildRequest) -> FailureEvent:
     """The event that tells why a dataset cannot be built."""
     if isinstance(error, Gogooku3Error):
         message = str(error)
-        if isinstance(request.config.source, FileSource):
+        if request.source is not None:
             # Where the server keeps its files is not the client's business.
-            message = message.replace(str(request.source), request.config.source.path)
+            source = request.config.source
+            named = source.path if isinstance(source, FileSource) else source.kind
+            message = message.replace(str(request.source), named)
         return FailureEvent(
             failure_class=error.failure_class,
             code=error.code,

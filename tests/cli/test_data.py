@@ -141,3 +141,15 @@ def test_the_page_of_sources_lists_every_check() -> None:
     page = (SOURCES.parents[1] / "docs" / "sources.md").read_text()
     for name, check in CHECKS.items():
         assert f"| `{name}` | {check.severity} | {check.unit} | {check.meaning} |" in page
+
+
+def test_fetching_without_a_key_says_how_to_give_one(gogooku3: Any, tmp_path: Path) -> None:
+    nobody = {"HOME": str(tmp_path), "JQUANTS_API_KEY": ""}
+    refused = gogooku3("data", "fetch", "jquants", tmp_path, "--start", "2024-01-04", **nobody)
+    assert refused.returncode == 1
+    assert "JQUANTS_API_KEY" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    turned = ("--start", "2024-01-04", "--end", "2024-01-03")
+    refused = gogooku3("data", "fetch", "jquants", tmp_path, *turned, **nobody)
+    assert refused.returncode == 2
+    assert "lies before" in refused.stderr

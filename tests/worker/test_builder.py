@@ -68,6 +68,20 @@ def test_built_from_a_simulation(bench: Any) -> None:
     assert "100 %  written" in bench.log(job_id)
 
 
+def test_a_build_from_jquants_without_a_key_says_so(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("JQUANTS_API_KEY", "")
+    job_id = post(bench, {"kind": "jquants", "start": "2020-01-06"})
+    bench.run([])
+    job = bench.job(job_id)
+    assert job.state is JobState.FAILED
+    assert job.reason is not None
+    assert (job.reason["class"], job.reason["code"]) == ("user", "credentials")
+    assert "JQUANTS_API_KEY" in job.reason["message"]
+
+
 def test_built_from_a_file(bench: Any) -> None:
     table(bench)
     job_id = post(bench, {"kind": "file", "path": "bars.parquet"}, top=10, normalisation="zscore")

@@ -1,6 +1,7 @@
 """Attention over a day's graph: GATv2 with edge features on fixed-k neighbour lists.
 
-Shapes: B days, N stocks, M neighbours, E edge features, D hidden, H heads, C width of a head.
+Shapes: B days, N stocks, R = B * N, M neighbours, E edge features, D hidden, H heads, C width of a
+head, J = H * C.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gogooku3.nn.neighbour_attention import attend_neighbours
+
 TEMPERATURE_RANGE = (0.5, 2.0)
-_SLOPE = 0.2
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The edges of B days, ready to gather from stocks flattened to B * N rows."""
+    """The edges of B days, ready to gather from stocks flattened to R = B * N rows."""
 
-    source_BNM: Tensor
-    """Row of the neighbour in [B * N]; 0 where there is no edge."""
-    exists_BNM: Tensor
-    feature_BNME: Tensor
+    place_RM: Tensor
+    """Row of the neighbour in R; 0 where there is no edge."""
+    exists_RM: Tensor
+    feature_RME: Tensor
 
     @classmethod
     def of(cls, neighbour_BNM: Tensor, edge_BNME: Tensor) -> Edges:
@@ -32,13 +34,13 @@ class Edges:
         days, stocks, _ = neighbour_BNM.shape
         first_B11 = torch.arange(days, device=neighbour_BNM.device)[:, None, None] * stocks
         exists_BNM = neighbour_BNM >= 0
-        source_BNM = torch.where(exists_BNM, neighbour_BNM + first_B11, 0)
-        return cls(source_BNM, exists_BNM, edge_BNME)
+        place_BNM = torch.where(exists_BNM, neighbour_BNM + first_B11, 0)
+        return cls(place_BNM.flatten(0, 1), exists_BNM.flatten(0, 1), edge_BNME.flatten(0, 1))
 
     def without(self, share: float) -> Edges:
         """The same edges with a random share of them left out."""
-        kept_BNM = torch.rand(self.exists_BNM.shape, device=self.exists_BNM.device) >= share
-        return Edges(self.source_BNM, self.exists_BNM & kept_BNM, self.feature_BNME)
+        kept_RM = torch.rand(self.exists_RM.shape, device=self.exists_RM.device) >= share
+        return Edges(self.place_RM, self.exists_RM & kept_RM, self.feature_RME)
 
 
 class _ClampInward(torch.autograd.Function):
@@ -92,23 +94,27 @@ class GraphAttention(nn.Module):
         nn.init.xavier_uniform_(self.attention_HC)
         self.temperature = nn.Parameter(torch.tensor(float(temperature)))
         self.bias = nn.Parameter(torch.zeros(width))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x_BND: Tensor, edges: Edges) -> Tensor:
         """x [B, N, D] -> [B, N, D]."""
-        days, stocks, neighbours = edges.source_BNM.shape
-        shape = (days, stocks, neighbours, self.heads, -1)
-        # Not x[index]: its backward pass adds by atomics, in another order each time, and is slow.
-        source_BNMHC = (
-            self.source(x_BND).flatten(0, 1).index_select(0, edges.source_BNM.flatten()).view(shape)
+        shape = (*x_BND.shape[:2], self.heads, -1)
+        kept_RMH = None
+        if self.training and self.dropout > 0.0:
+            size = (edges.place_RM.numel(), self.heads)
+            ones = x_BND.new_ones(size, dtype=torch.float32)
+            kept_RMH = F.dropout(ones, self.dropout).view(*edges.place_RM.shape, -1)
+        output_RJ = attend_neighbours(
+            self.source(x_BND).flatten(0, 1),
+            self.target(x_BND).flatten(0, 1),
+            edges.feature_RME,
+            self.edge.weight,
+            self.attention_HC / self.clamped_temperature(),
+            edges.place_RM,
+            edges.exists_RM,
+            kept_RMH,
         )
-        target_BN1HC = self.target(x_BND).view(days, stocks, 1, self.heads, -1)
-        edge_BNMHC = self.edge(edges.feature_BNME).view(shape)
-        hidden = F.leaky_relu(source_BNMHC + target_BN1HC + edge_BNMHC, _SLOPE)
-        logit_BNMH = (hidden * self.attention_HC).sum(-1).float() / self.clamped_temperature()
-        weight_BNMH = _softmax_over_edges(logit_BNMH, edges.exists_BNM)
-        weight_BNMH = self.dropout(weight_BNMH).to(source_BNMHC.dtype)
-        output_BNHC = torch.einsum("bnmh,bnmhc->bnhc", weight_BNMH, source_BNMHC)
+        output_BNHC = output_RJ.view(shape)
         joined = output_BNHC.flatten(-2) if self.concat else output_BNHC.mean(-2)
         return joined + self.bias
 
@@ -180,10 +186,3 @@ class GatedBypass(nn.Module):
         """[B, N, D] of both sides -> [B, N, D]."""
         gate_BND = torch.sigmoid(self.gate(torch.cat((h_BND, gat_BND), dim=-1)))
         return h_BND + gate_BND * gat_BND
-
-
-def _softmax_over_edges(logit_BNMH: Tensor, exists_BNM: Tensor) -> Tensor:
-    """Softmax over existing edges; all zero for a stock that has none."""
-    exists_BNM1 = exists_BNM[..., None]
-    logit_BNMH = logit_BNMH.masked_fill(~exists_BNM1, torch.finfo(logit_BNMH.dtype).min)
-    return F.softmax(logit_BNMH, dim=2) * exists_BNM1

@@ -188,8 +188,8 @@ def test_edge_dropout_leaves_out_its_share() -> None:
     neighbour_BNM = torch.zeros(1, 500, 20, dtype=torch.long)
     neighbour_BNM[:, :, 10:] = -1
     edges = Edges.of(neighbour_BNM, torch.zeros(1, 500, 20, 1)).without(0.3)
-    assert edges.exists_BNM[..., :10].float().mean().item() == pytest.approx(0.7, abs=0.03)
-    assert not edges.exists_BNM[..., 10:].any()
+    assert edges.exists_RM[:, :10].float().mean().item() == pytest.approx(0.7, abs=0.03)
+    assert not edges.exists_RM[:, 10:].any()
 
 
 def test_stochastic_depth_grows_with_depth() -> None:

@@ -31,6 +31,9 @@ class AtftGatFan(Model):
     4. Graph attention mixes it with the neighbours', behind a gate that can leave it out.
     5. A perceptron per horizon gives the score, and FAN's main part adds its own term.
 
+    Where the configuration makes 1 to 3 a function of the row up to the attention
+    (`shares_rows`), the rows of a block of consecutive days are encoded once for all their windows.
+
     Raises ConfigError when the configuration does not fit the shape.
     """
 
@@ -42,6 +45,7 @@ class AtftGatFan(Model):
         if gat.heads is None or gat.concat is None or config.head.hidden is None:
             raise ConfigError("the model's configuration was not validated: derived fields lack")
         features, horizons = len(shape.features), len(shape.horizons)
+        self.shares_rows = config.shares_rows
         self.fan = _fan(config, shape.lookback)
         self.main_head = (
             None
@@ -85,7 +89,7 @@ class AtftGatFan(Model):
 
         Raises ValueError when the model has graph layers and the batch no graph.
         """
-        sequences = Sequences.windows(batch)
+        sequences = Sequences.of(batch, self.shares_rows)
         x_LSF, present_LS = sequences.x_LSF, sequences.present_LS
         parts = None if self.fan is None else self.fan(x_LSF, present_LS, sequences.days)
         if parts is not None:

@@ -26,6 +26,16 @@ class Sequences:
     """N: places of a scored day."""
 
     @classmethod
+    def of(cls, batch: Batch, shares_rows: bool) -> Sequences:
+        """One sequence per stock of a block, whose days share their rows, for a model that encodes
+        a row alike for every window; else one per window."""
+        rows = batch.rows
+        if rows is None or not shares_rows:
+            return cls.windows(batch)
+        days, stocks = batch.mask_BN.shape
+        return cls(rows.x_LSF, rows.present_LS, rows.sector_S, days, stocks)
+
+    @classmethod
     def windows(cls, batch: Batch) -> Sequences:
         """One sequence per window, one scored day each: any batch, any model."""
         x_LSF = batch.x_BNTF.permute(2, 0, 1, 3).flatten(1, 2)

@@ -15,7 +15,7 @@ from gogooku3.data.scaling import MarketScaling
 from gogooku3.graph import GraphBuilder
 
 EVALUATION_STOCKS = 4096
-"""Stocks an evaluation batch holds at most, unless one day alone has more."""
+"""Stocks an evaluation batch holds at most, unless one day alone has more, or a training block."""
 
 
 class Feed:
@@ -35,7 +35,7 @@ class Feed:
         on the training days. Raises as `BatchMaker`."""
         self.panel = panel
         self.device = device
-        self._in_blocks = config.batch.block_days > 1
+        self._block_days = config.batch.block_days
         self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling)
         edges = edges_of(config.model)
         self._graph = None if edges is None else GraphBuilder(panel, edges)
@@ -53,7 +53,7 @@ class Feed:
     ) -> Batch:
         """A training batch of some days of the panel's calendar, consecutive ones if the
         configuration has blocks; all stocks, or a sample."""
-        make = self._maker.block if self._in_blocks else self._maker.make
+        make = self._maker.block if self._block_days > 1 else self._maker.make
         return self._ready(make(days, stocks_per_day, generator))
 
     def evaluation_batches(self, days: Sequence[int]) -> Iterator[Batch]:
@@ -61,7 +61,7 @@ class Feed:
         scored at once."""
         if days:
             widest = int(self.panel.universe_TN[list(days)].sum(dim=1).max())
-            count = max(1, EVALUATION_STOCKS // max(1, widest))
+            count = max(1, EVALUATION_STOCKS // max(1, widest), self._block_days)
             yield from map(self._ready, self._maker.blocks(days, count))
 
     def _ready(self, batch: Batch) -> Batch:

@@ -88,6 +88,7 @@ def permute() -> Callable[[Batch, torch.Tensor], Batch]:
         moved = {
             name: value if name == "day_B" else value[:, order_N]
             for name, value in vars(batch).items()
+            if name != "rows"
         }
         neighbour = moved["neighbour_BNM"]
         moved["neighbour_BNM"] = torch.where(neighbour >= 0, place_N[neighbour.clamp(min=0)], -1)

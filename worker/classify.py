@@ -22,6 +22,8 @@ class Asked(StrEnum):
     PAUSE = "pause"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
+    STUCK = "stuck"
+    """It no longer does anything."""
     LEASE = "lease"
     """The lease could not be renewed in time."""
     DATASET = "dataset"
@@ -44,6 +46,7 @@ def classify(
     asked: Asked | None,
     objection: Json | None = None,
     timeout_s: int | None = None,
+    stuck: str = "",
     last_line: str = "",
     who: str = "trainer",
 ) -> Ending:
@@ -51,7 +54,8 @@ def classify(
 
     `exit_code` is negative for a signal; `last` is its end or failure event, if it came;
     `objection` is why it had to end when its dataset changed, which explains whatever else went
-    wrong; `last_line` of the log is quoted where nothing better is known; `who` is the child.
+    wrong; `stuck` is what the watchdog saw; `last_line` of the log is quoted where nothing better
+    is known; `who` is the child.
     """
     if isinstance(last, EndEvent) and last.outcome != "interrupted":
         return Ending(Outcome.SUCCEEDED, None, exit_code)
@@ -63,6 +67,8 @@ def classify(
         return Ending(Outcome.FAILED, _reported(last), exit_code)
     if asked is Asked.TIMEOUT:
         return Ending(Outcome.FAILED, _timeout(timeout_s, who), exit_code)
+    if asked is Asked.STUCK:
+        return Ending(Outcome.FAILED, _stuck(stuck, who), exit_code)
     if asked is Asked.PAUSE:
         return Ending(Outcome.PAUSED, None, exit_code)
     if asked is Asked.SHUTDOWN:
@@ -151,6 +157,15 @@ def _timeout(timeout_s: int | None, who: str) -> Json:
         "timeout",
         f"The attempt ran longer than limits.timeout_s = {timeout_s}.",
         advice,
+    )
+
+
+def _stuck(what: str, who: str) -> Json:
+    return _reason(
+        FailureClass.INFRA,
+        "stuck",
+        f"The {who} {what}, so it was killed.",
+        "Look at the job's log, and at who suspends processes or at a file system that hangs.",
     )
 
 

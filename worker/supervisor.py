@@ -41,10 +41,11 @@ from gogooku3.events import (
 from worker.child import Child, child_environment
 from worker.classify import Asked, Ending, classify, fault, refusal
 from worker.devices import Slot
-from worker.log import last_line, mark
+from worker.log import cut, last_line, mark
 from worker.outage import first_line, is_outage
 from worker.place import Workplace
 from worker.task import task_of
+from worker.watchdog import Watchdog
 
 TICK_S = 0.1
 FLUSH_S = 0.5
@@ -77,6 +78,7 @@ class Supervisor:
     _asked: Asked | None = None
     _objection: Json | None = None
     _kill_at: float | None = None
+    _stuck: str = ""
     _is_stale: bool = False
     _is_away: bool = False
 
@@ -113,13 +115,17 @@ class Supervisor:
     def _out_dir(self) -> Path:
         return self.place.artifacts / self.claim.job_id / f"attempt-{self.claim.attempt}"
 
+    @property
+    def _log(self) -> Path:
+        return self._out_dir.parent / "log.txt"
+
     def _run_child(self) -> Ending | None:
         """Start the child and see it through; None when the lease was lost before it began.
 
         Raises Gogooku3Error when there is nothing to start it with.
         """
         self._out_dir.mkdir(parents=True, exist_ok=True)
-        log = self._out_dir.parent / "log.txt"
+        log = self._log
         mark(log, f"attempt {self.claim.attempt} begins")
         environment = child_environment(self.claim.resources.cpu_threads, self._gpus)
         environment |= self._task.variables
@@ -127,6 +133,7 @@ class Supervisor:
         self._buffer += warnings
         child = Child(self._out_dir, log, environment, self._task.command)
         logger.info("%s: %s %s started", self._name, self._task.who, child.pid)
+        self._watchdog = Watchdog(child.pid)
         try:
             # The lease may have run out while this process was suspended: the child idles
             # until a renewal has proved that the job is still ours.
@@ -154,6 +161,7 @@ class Supervisor:
             asked=self._asked,
             objection=self._objection,
             timeout_s=self.claim.limits.timeout_s,
+            stuck=self._stuck,
             last_line=last_line(log),
             who=self._task.who,
         )
@@ -188,6 +196,7 @@ class Supervisor:
             if now - heard_at >= listen_s:
                 self._renew(child)
                 self._object(child)
+                cut(self._log)
                 heard_at = time.monotonic()
             self._enforce(child)
 
@@ -218,6 +227,9 @@ class Supervisor:
             self._ask(child, Asked.LEASE, grace_s=0.0)
         elif self.place.stopping.is_set():
             self._ask(child, Asked.SHUTDOWN)
+        elif (stuck := self._watchdog.verdict()) is not None:
+            self._stuck = stuck
+            self._ask(child, Asked.STUCK, grace_s=0.0)
         elif timeout_s is not None and now - self._started_at > timeout_s:
             self._ask(child, Asked.TIMEOUT)
         if self._kill_at is not None and now >= self._kill_at:
@@ -236,6 +248,7 @@ class Supervisor:
 
     def _collect(self, child: Child) -> None:
         for line in child.read_lines():
+            self._watchdog.heard()
             try:
                 event = parse_event(line)
             except ValidationError:

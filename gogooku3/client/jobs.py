@@ -220,6 +220,10 @@ class Jobs:
         while True:
             if chunk.text:
                 yield chunk.text
+            elif chunk.end > chunk.size:
+                # It had grown too long, and its beginning was dropped.
+                chunk = self.logs(job_id, after=0)
+                continue
             elif chunk.end >= chunk.size:
                 if self.get(job_id).is_finished:
                     # What was written between the last look and the end.

@@ -55,8 +55,65 @@ class ListNetConfig(ConfigModel):
     """Softmax temperature of the target's distribution."""
 
 
+class PairwiseConfig(ConfigModel):
+    """Logistic loss on which of two stocks does better (RankNet, Burges et al. 2005), over a
+    systematic sample of pairs."""
+
+    kind: Literal["pairwise"] = "pairwise"
+    weight: Weight = 1.0
+    pairs: int = Field(default=16, ge=1, le=256)
+    """Stocks that each stock is compared with."""
+    temperature: float = Field(default=1.0, gt=0.0)
+    """Difference of scores that makes the odds e to 1."""
+
+
+class SharpeConfig(ConfigModel):
+    """Minus the return of a dollar-neutral portfolio made of the scores, over its standard
+    deviation in the batch's days."""
+
+    kind: Literal["sharpe"] = "sharpe"
+    weight: Weight = 1.0
+    positions: Literal["tanh", "softmax"] = "tanh"
+    """How scores become positions: all stocks nearly alike, or the extremes above all."""
+    temperature: float = Field(default=1.0, gt=0.0)
+    """The score in units of its standard deviation is divided by this first."""
+
+
+class QuantileConfig(ConfigModel):
+    """Pinball loss of the quantiles of `model.head.kind = quantile`."""
+
+    kind: Literal["quantile"] = "quantile"
+    weight: Weight = 1.0
+    levels: tuple[float, ...] | None = None
+    """Those of the head; null takes them from there."""
+
+
+class StudentTConfig(ConfigModel):
+    """Negative log-likelihood of the target under `model.head.kind = student_t`."""
+
+    kind: Literal["student_t"] = "student_t"
+    weight: Weight = 1.0
+
+
+class TurnoverConfig(ConfigModel):
+    """Mean change of the position that a score stands for, from one day of a block to the next
+    (`batch.block_days`)."""
+
+    kind: Literal["turnover"] = "turnover"
+    weight: Weight = 0.1
+
+
 LossTerm = Annotated[
-    HuberConfig | MseConfig | IcConfig | SoftSpearmanConfig | ListNetConfig,
+    HuberConfig
+    | MseConfig
+    | IcConfig
+    | SoftSpearmanConfig
+    | ListNetConfig
+    | PairwiseConfig
+    | SharpeConfig
+    | QuantileConfig
+    | StudentTConfig
+    | TurnoverConfig,
     Field(discriminator="kind"),
 ]
 

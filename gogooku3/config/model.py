@@ -106,10 +106,50 @@ class GatConfig(ConfigModel):
 
 
 class HeadConfig(ConfigModel):
-    """One small perceptron per horizon."""
+    """One small perceptron per horizon, which gives the score."""
 
+    kind: Literal["score"] = "score"
     hidden: int | None = Field(default=None, ge=1, le=4096)
     """Width of the hidden layer; null = half of `hidden_size`."""
+
+
+class QuantileHeadConfig(ConfigModel):
+    """Quantiles that never cross; the score is the median. Trained by the `quantile` loss term."""
+
+    kind: Literal["quantile"] = "quantile"
+    hidden: int | None = Field(default=None, ge=1, le=4096)
+    """Width of the hidden layer of each quantile's perceptron; null = half of `hidden_size`."""
+    levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        default=(0.05, 0.25, 0.5, 0.75, 0.95), min_length=2, max_length=31
+    )
+    """Levels of the quantiles, increasing; 0.5 must be among them."""
+
+    @model_validator(mode="after")
+    def _around_the_median(self) -> QuantileHeadConfig:
+        if list(self.levels) != sorted(set(self.levels)) or 0.5 not in self.levels:
+            raise PydanticCustomError(
+                "quantile_levels",
+                "levels must increase without repeats and hold 0.5, not {levels}",
+                {"levels": list(self.levels), "field": "levels"},
+            )
+        return self
+
+
+class StudentTHeadConfig(ConfigModel):
+    """Student's t: location, scale and degrees of freedom; the score is the location. Trained by
+    the `student_t` loss term."""
+
+    kind: Literal["student_t"] = "student_t"
+    hidden: int | None = Field(default=None, ge=1, le=4096)
+    """Width of the hidden layer of each value's perceptron; null = half of `hidden_size`."""
+
+
+AnyHeadConfig = Annotated[
+    Annotated[HeadConfig, Tag("score")]
+    | Annotated[QuantileHeadConfig, Tag("quantile")]
+    | Annotated[StudentTHeadConfig, Tag("student_t")],
+    Discriminator(kind_or("score")),
+]
 
 
 class AtftGatFanConfig(ConfigModel):
@@ -125,7 +165,7 @@ class AtftGatFanConfig(ConfigModel):
     encoder: EncoderConfig = LstmAttentionConfig()
     gat: GatConfig = GatConfig()
     graph: GraphConfig = GraphConfig()
-    head: HeadConfig = HeadConfig()
+    head: AnyHeadConfig = HeadConfig()
 
     @property
     def shares_rows(self) -> bool:
@@ -144,7 +184,8 @@ class AtftGatFanConfig(ConfigModel):
                 {"width": width, "heads": self.encoder.heads, "field": "encoder/heads"},
             )
         _fill(self, "gat", _derived_gat(self.gat, self.graph, width))
-        _fill(self, "head", _derived_head(self.head, width))
+        hidden = self.head.hidden or max(1, width // 2)
+        _fill(self, "head", self.head.model_copy(update={"hidden": hidden}))
         return self
 
     @property
@@ -281,7 +322,7 @@ def _derived_gat(gat: GatConfig, graph: GraphConfig, width: int) -> GatConfig:
 
 def _derived_head(head: HeadConfig, width: int) -> HeadConfig:
     """The heads with a hidden width."""
-    return head if head.hidden else head.model_copy(update={"hidden": max(1, width // 2)})
+    return head.model_copy(update={"hidden": head.hidden or max(1, width // 2)})
 
 
 def edges_of(model: ModelConfig) -> GraphConfig | None:

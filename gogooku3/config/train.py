@@ -9,8 +9,14 @@ from pydantic_core import PydanticCustomError
 
 from gogooku3.config.base import ConfigModel
 from gogooku3.config.data import DataConfig
-from gogooku3.config.loss import LossConfig
-from gogooku3.config.model import AtftGatFanConfig, ModelConfig, StreamingFanConfig
+from gogooku3.config.loss import LossConfig, QuantileConfig
+from gogooku3.config.model import (
+    AtftGatFanConfig,
+    HeadConfig,
+    ModelConfig,
+    QuantileHeadConfig,
+    StreamingFanConfig,
+)
 from gogooku3.config.optimizer import (
     AdamWConfig,
     OptimizerConfig,
@@ -103,6 +109,8 @@ class TrainConfig(ConfigModel):
     @model_validator(mode="after")
     def _fit_together(self) -> TrainConfig:
         _fit_fan(self)
+        _fit_head(self)
+        _check_turnover(self)
         _fill_horizon_weights(self)
         _check_metric_horizon(self)
         return self
@@ -140,6 +148,50 @@ def _fit_fan(config: TrainConfig) -> None:
     if isinstance(fan, StreamingFanConfig):
         fitted = model.model_copy(update={"fan": fan.model_copy(update={"window": days})})
         config.__dict__["model"] = fitted
+
+
+def _fit_head(config: TrainConfig) -> None:
+    """See that a head and the loss term that trains it come together; give the term its levels."""
+    head = getattr(config.model, "head", HeadConfig())
+    used = {term.kind for term in config.loss.terms if term.weight > 0.0}
+    for kind in ("quantile", "student_t"):
+        if kind in used and head.kind != kind:
+            raise PydanticCustomError(
+                "term_without_head",
+                "loss term {kind} needs model.head.kind = {kind}, not {head}",
+                {"kind": kind, "head": head.kind, "field": "loss/terms"},
+            )
+        if head.kind == kind and kind not in used:
+            raise PydanticCustomError(
+                "head_without_term",
+                "no loss term trains a head of kind {kind}: add one of that kind",
+                {"kind": kind, "field": "loss/terms"},
+            )
+    if not isinstance(head, QuantileHeadConfig):
+        return
+    terms = list(config.loss.terms)
+    for place, term in enumerate(terms):
+        if not isinstance(term, QuantileConfig):
+            continue
+        if term.levels not in (None, head.levels):
+            raise PydanticCustomError(
+                "quantile_levels",
+                "the levels are those of model.head, {levels}: leave them out",
+                {"levels": list(head.levels), "field": f"loss/terms/{place}/levels"},
+            )
+        terms[place] = term.model_copy(update={"levels": head.levels})
+    config.__dict__["loss"] = config.loss.model_copy(update={"terms": tuple(terms)})
+
+
+def _check_turnover(config: TrainConfig) -> None:
+    for place, term in enumerate(config.loss.terms):
+        if term.kind == "turnover" and term.weight > 0.0 and config.batch.block_days == 1:
+            raise PydanticCustomError(
+                "turnover_without_blocks",
+                "loss term turnover compares a day with the one before it: set batch.block_days "
+                "to 2 or more",
+                {"field": f"loss/terms/{place}"},
+            )
 
 
 def _fill_horizon_weights(config: TrainConfig) -> None:

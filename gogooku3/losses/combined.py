@@ -13,24 +13,24 @@ import torch
 from torch import Tensor
 
 from gogooku3.config import HuberConfig, LossConfig
+from gogooku3.losses.days import Days
 from gogooku3.losses.huber import Huber
 from gogooku3.losses.ic import Ic
 from gogooku3.losses.listnet import ListNet
 from gogooku3.losses.mse import Mse
+from gogooku3.losses.pairwise import Pairwise
+from gogooku3.losses.quantile import Quantile
+from gogooku3.losses.sharpe import Sharpe
 from gogooku3.losses.soft_spearman import SoftSpearman
-
-LEAST_STOCKS = 8
-"""A day with fewer known returns says nothing about a ranking."""
+from gogooku3.losses.student_t import StudentT
+from gogooku3.losses.turnover import Turnover
 
 
 class Term(Protocol):
-    """One term of the loss.
+    """One term of the loss: the days' value [B, K], finite and with a finite gradient, also for
+    constant scores."""
 
-    Called with score, target and mask, each [B, K, N] in float32 or float64, at least one stock
-    valid; returns [B, K], finite and with a finite gradient, also for constant scores.
-    """
-
-    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor: ...
+    def __call__(self, days: Days) -> Tensor: ...
 
 
 LOSSES: Mapping[str, Callable[[Any], Term]] = MappingProxyType(
@@ -40,6 +40,11 @@ LOSSES: Mapping[str, Callable[[Any], Term]] = MappingProxyType(
         "ic": Ic,
         "soft_spearman": SoftSpearman,
         "listnet": ListNet,
+        "pairwise": Pairwise,
+        "sharpe": Sharpe,
+        "quantile": Quantile,
+        "student_t": StudentT,
+        "turnover": Turnover,
     }
 )
 """Each term's class by the `kind` that a spec names."""
@@ -67,11 +72,26 @@ class Loss:
         self._auxiliary = Huber(HuberConfig())
 
     def __call__(
-        self, score_BNK: Tensor, target_BNK: Tensor, valid_BNK: Tensor
+        self,
+        score_BNK: Tensor,
+        target_BNK: Tensor,
+        valid_BNK: Tensor,
+        *,
+        distribution_BNKP: Tensor | None = None,
+        aligned: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and each term's own value (unweighted, detached) by kind."""
+        """The scalar to minimise, and each term's own value (unweighted, detached) by kind.
+
+        Args:
+            score_BNK: the scores.
+            target_BNK: what they are compared with.
+            valid_BNK: where that is known.
+            distribution_BNKP: what a head predicts beside the score.
+            aligned: the days follow each other, and a place is the same stock on all of them.
+        """
         with torch.autocast(score_BNK.device.type, enabled=False):
-            days = _Days(score_BNK, target_BNK, valid_BNK, self.horizon_weights)
+            weights = self.horizon_weights
+            days = Days(score_BNK, target_BNK, valid_BNK, weights, distribution_BNKP, aligned)
             total = days.nothing
             parts: dict[str, Tensor] = {}
             for kind, (weight, term) in self.terms.items():
@@ -86,42 +106,8 @@ class Loss:
         Its weight (`model.fan.aux_weight`) is the training step's business.
         """
         with torch.autocast(score_BNK.device.type, enabled=False):
-            days = _Days(score_BNK, target_BNK, valid_BNK, self.horizon_weights)
+            days = Days(score_BNK, target_BNK, valid_BNK, self.horizon_weights)
             return days.nothing + days.mean(self._auxiliary)
-
-
-class _Days:
-    """The days and horizons that count, laid out with the stocks last."""
-
-    def __init__(
-        self,
-        score_BNK: Tensor,
-        target_BNK: Tensor,
-        valid_BNK: Tensor,
-        horizon_weights: Sequence[float],
-    ) -> None:
-        dtype = torch.promote_types(score_BNK.dtype, torch.float32)
-        score_BKN = score_BNK.to(dtype).transpose(1, 2)
-        self.nothing = score_BNK.sum().to(dtype) * 0.0
-        valid_BKN = valid_BNK.transpose(1, 2).contiguous()
-        target_BKN = torch.where(valid_BKN, target_BNK.to(dtype).transpose(1, 2), 0.0)
-        top_BK = target_BKN.masked_fill(~valid_BKN, -torch.inf).amax(-1)
-        bottom_BK = target_BKN.masked_fill(~valid_BKN, torch.inf).amin(-1)
-        counts_BK = (valid_BKN.sum(-1) >= LEAST_STOCKS) & (top_BK > bottom_BK)
-        # A day that does not count is given to the terms as a full day of zeros, cut from the
-        # scores: no term ever meets an empty mask, and no NaN can come back as a gradient.
-        self.valid_BKN = valid_BKN | ~counts_BK[..., None]
-        self.score_BKN = torch.where(counts_BK[..., None] & valid_BKN, score_BKN, 0.0)
-        self.target_BKN = torch.where(counts_BK[..., None], target_BKN, 0.0)
-        self.counts_BK = counts_BK
-        weight_K = torch.tensor(horizon_weights, dtype=dtype, device=score_BNK.device)
-        share_BK = counts_BK / counts_BK.sum(0).clamp(min=1) * weight_K
-        self.share_BK = share_BK / share_BK.sum().clamp(min=torch.finfo(dtype).tiny)
-
-    def mean(self, term: Term) -> Tensor:
-        """The term's mean over days, then weighted mean over horizons."""
-        value_BK = term(self.score_BKN, self.target_BKN, self.valid_BKN)
-        return (torch.where(self.counts_BK, value_BK, 0.0) * self.share_BK).sum()
 
 
 def build_loss(config: LossConfig, horizons: Sequence[int]) -> Loss:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gogooku3.config import HuberConfig
 from gogooku3.losses import moments
+from gogooku3.losses.days import Days
 
 
 class Huber:
@@ -15,7 +16,7 @@ class Huber:
     def __init__(self, config: HuberConfig) -> None:
         self.delta = config.delta
 
-    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor:
+    def __call__(self, days: Days) -> Tensor:
         """Value per day and horizon [B, K]."""
-        loss_BKN = F.huber_loss(score_BKN, target_BKN, reduction="none", delta=self.delta)
-        return moments.mean(loss_BKN, valid_BKN)
+        loss_BKN = F.huber_loss(days.score_BKN, days.target_BKN, reduction="none", delta=self.delta)
+        return moments.mean(loss_BKN, days.valid_BKN)

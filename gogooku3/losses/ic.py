@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gogooku3.config import IcConfig
 from gogooku3.losses import moments
+from gogooku3.losses.days import Days
 
 
 class Ic:
@@ -14,6 +15,6 @@ class Ic:
     def __init__(self, config: IcConfig) -> None:
         """Nothing to set: the weight belongs to the sum over terms."""
 
-    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor:
+    def __call__(self, days: Days) -> Tensor:
         """Value per day and horizon [B, K]."""
-        return 1.0 - moments.correlation(score_BKN, target_BKN, valid_BKN)
+        return 1.0 - moments.correlation(days.score_BKN, days.target_BKN, days.valid_BKN)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gogooku3.config import ListNetConfig
+from gogooku3.losses.days import Days
 
 
 class ListNet:
@@ -15,11 +16,11 @@ class ListNet:
     def __init__(self, config: ListNetConfig) -> None:
         self.temperature = config.temperature
 
-    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor:
+    def __call__(self, days: Days) -> Tensor:
         """Value per day and horizon [B, K], in nats."""
-        lowest = torch.finfo(score_BKN.dtype).min
+        lowest = torch.finfo(days.score_BKN.dtype).min
         wanted_BKN = F.softmax(
-            (target_BKN / self.temperature).masked_fill(~valid_BKN, lowest), dim=-1
+            (days.target_BKN / self.temperature).masked_fill(~days.valid_BKN, lowest), dim=-1
         )
-        log_given_BKN = F.log_softmax(score_BKN.masked_fill(~valid_BKN, lowest), dim=-1)
-        return -torch.where(valid_BKN, wanted_BKN * log_given_BKN, 0.0).sum(-1)
+        log_given_BKN = F.log_softmax(days.score_BKN.masked_fill(~days.valid_BKN, lowest), dim=-1)
+        return -torch.where(days.valid_BKN, wanted_BKN * log_given_BKN, 0.0).sum(-1)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gogooku3.config import MseConfig
 from gogooku3.losses import moments
+from gogooku3.losses.days import Days
 
 
 class Mse:
@@ -14,6 +15,6 @@ class Mse:
     def __init__(self, config: MseConfig) -> None:
         """Nothing to set: the weight belongs to the sum over terms."""
 
-    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor:
+    def __call__(self, days: Days) -> Tensor:
         """Value per day and horizon [B, K]."""
-        return moments.mean((score_BKN - target_BKN).square(), valid_BKN)
+        return moments.mean((days.score_BKN - days.target_BKN).square(), days.valid_BKN)

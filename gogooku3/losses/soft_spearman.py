@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gogooku3.config import SoftSpearmanConfig
 from gogooku3.losses import moments
+from gogooku3.losses.days import Days
 from gogooku3.losses.ranks import average_ranks, soft_ranks
 
 
@@ -20,10 +21,10 @@ class SoftSpearman:
         self.temperature = config.temperature
         self.bins = config.bins
 
-    def __call__(self, score_BKN: Tensor, target_BKN: Tensor, valid_BKN: Tensor) -> Tensor:
+    def __call__(self, days: Days) -> Tensor:
         """Value per day and horizon [B, K]."""
         score_rank_BKN = soft_ranks(
-            score_BKN, valid_BKN, temperature=self.temperature, bins=self.bins
+            days.score_BKN, days.valid_BKN, temperature=self.temperature, bins=self.bins
         )
-        target_rank_BKN = average_ranks(target_BKN, valid_BKN)
-        return 1.0 - moments.correlation(score_rank_BKN, target_rank_BKN, valid_BKN)
+        target_rank_BKN = average_ranks(days.target_BKN, days.valid_BKN)
+        return 1.0 - moments.correlation(score_rank_BKN, target_rank_BKN, days.valid_BKN)

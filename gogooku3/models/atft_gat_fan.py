@@ -9,11 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gogooku3.config import AtftGatFanConfig, LstmAttentionConfig, StreamingFanConfig
+from gogooku3.config import (
+    AtftGatFanConfig,
+    LstmAttentionConfig,
+    QuantileHeadConfig,
+    StreamingFanConfig,
+    StudentTHeadConfig,
+)
 from gogooku3.data.batch import Batch
 from gogooku3.errors import ConfigError
 from gogooku3.models.base import Model, ModelOutput, ModelShape
 from gogooku3.models.sequences import Sequences
+from gogooku3.nn.distribution_heads import QuantileHeads, StudentTHeads
 from gogooku3.nn.fan import Fan, MainHead, StreamingFan, WindowFan
 from gogooku3.nn.graph_attention import Edges, GatedBypass, GraphStack
 from gogooku3.nn.grn import GatedResidualNetwork
@@ -42,7 +49,7 @@ class AtftGatFan(Model):
         gat, width = config.gat, config.hidden_size
         if gat.layers and shape.edge_features < 1:
             raise ConfigError(f"{gat.layers} GAT layers need edges with at least one feature")
-        if gat.heads is None or gat.concat is None or config.head.hidden is None:
+        if gat.heads is None or gat.concat is None:
             raise ConfigError("the model's configuration was not validated: derived fields lack")
         features, horizons = len(shape.features), len(shape.horizons)
         self.shares_rows = config.shares_rows
@@ -79,9 +86,7 @@ class AtftGatFan(Model):
                 temperature=gat.temperature,
             )
             self.bypass = GatedBypass(width)
-        self.heads = HorizonHeads(
-            width=width, hidden=config.head.hidden, horizons=horizons, dropout=config.dropout
-        )
+        self.heads = _heads(config, horizons)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Scores of one batch. In eval mode it reports `selection_F`, each feature's mean weight,
@@ -106,20 +111,23 @@ class AtftGatFan(Model):
         z_BND = self._mix(sequences.by_day(encoded.h_QSD), batch)
         # Scores in bf16 have 8 bits: thousands of stocks would tie. The last layers stay fp32.
         with torch.autocast(z_BND.device.type, enabled=False):
-            score_BNK = self.heads(z_BND.float())
-            main_BNK = None
+            distribution_BNKP = main_BNK = None
+            if isinstance(self.heads, HorizonHeads):
+                score_BNK = self.heads(z_BND.float())
+            else:
+                score_BNK, distribution_BNKP = self.heads(z_BND.float())
             if self.main_head is not None and parts is not None:
                 main_BNK = sequences.by_day(self.main_head(parts.main))
                 main_BNK = torch.where(batch.mask_BN[..., None], main_BNK, 0.0)
                 score_BNK = score_BNK + main_BNK
             score_BNK = torch.where(batch.mask_BN[..., None], score_BNK, 0.0)
         if self.training:
-            return ModelOutput(score_BNK, main_BNK)
+            return ModelOutput(score_BNK, distribution_BNKP, main_BNK)
         reports = {
             "selection_F": _mean(weight_LSF, present_LS),
             "attention_A": _mean(sequences.by_day(encoded.weight_QSA), batch.mask_BN),
         }
-        return ModelOutput(score_BNK, main_BNK, reports)
+        return ModelOutput(score_BNK, distribution_BNKP, main_BNK, reports)
 
     def _mix(self, h_BND: Tensor, batch: Batch) -> Tensor:
         if self.graph is None or self.bypass is None:
@@ -154,6 +162,18 @@ def _encoder(config: AtftGatFanConfig, lookback: int) -> nn.Module:
     if fan.enabled and isinstance(fan, StreamingFanConfig):
         ages = lookback - fan.days(lookback) + 1
     return AttentionEncoder(width=width, heads=encoder.heads, ages=ages, dropout=dropout)
+
+
+def _heads(config: AtftGatFanConfig, horizons: int) -> nn.Module:
+    head = config.head
+    if head.hidden is None:
+        raise ConfigError("the model's configuration was not validated: derived fields lack")
+    sizes = {"width": config.hidden_size, "hidden": head.hidden, "horizons": horizons}
+    if isinstance(head, QuantileHeadConfig):
+        return QuantileHeads(levels=head.levels, dropout=config.dropout, **sizes)
+    if isinstance(head, StudentTHeadConfig):
+        return StudentTHeads(dropout=config.dropout, **sizes)
+    return HorizonHeads(dropout=config.dropout, **sizes)
 
 
 def _mean(weight: Tensor, counts: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class ModelOutput:
 
     score_BNK: Tensor
     """Higher = a higher expected return. 0 in padded places."""
+    distribution_BNKP: Tensor | None = None
+    """What a head predicts beside the score (`nn.distribution_heads`)."""
     main_score_BNK: Tensor | None = None
     """The part of the score that comes from FAN's main signal, for its auxiliary loss."""
     reports: dict[str, Tensor] = field(default_factory=dict)

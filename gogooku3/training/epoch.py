@@ -139,7 +139,13 @@ class Learner:
         with autocast(self.feed.device, self.precision):
             output = self.model(batch)
         score_BNK = output.score_BNK.float()
-        value, parts = self.loss(score_BNK, batch.target_BNK, batch.valid_BNK)
+        value, parts = self.loss(
+            score_BNK,
+            batch.target_BNK,
+            batch.valid_BNK,
+            distribution_BNKP=output.distribution_BNKP,
+            aligned=batch.rows is not None,
+        )
         statistics.add(step, "loss", value.detach() * share)
         for name, part in parts.items():
             statistics.add(step, f"loss_{name}", part * share)

@@ -159,7 +159,14 @@ class _Board:
         self._scored_DS[rows].scatter_(1, place_BN, batch.mask_BN)
         for k, loss in enumerate(self._losses):
             at = slice(k, k + 1)
-            value, _ = loss(score_BNK[..., at], batch.target_BNK[..., at], batch.valid_BNK[..., at])
+            beside = output.distribution_BNKP
+            value, _ = loss(
+                score_BNK[..., at],
+                batch.target_BNK[..., at],
+                batch.valid_BNK[..., at],
+                distribution_BNKP=None if beside is None else beside[:, :, at],
+                aligned=batch.rows is not None,
+            )
             self._loss_K[k] += value.detach() * days
         weights_F = output.reports.get("selection_F")
         if weights_F is not None:

@@ -143,6 +143,27 @@ def test_effective_config_validates_to_itself() -> None:
             "trailing window: 6 days have 4 frequency bins",
         ),
         (
+            "config.loss.terms",
+            [{"kind": "quantile"}],
+            "/config/loss/terms",
+            "term-without-head",
+            "model.head.kind = quantile, not score",
+        ),
+        (
+            "config.model.head",
+            {"kind": "student_t"},
+            "/config/loss/terms",
+            "head-without-term",
+            "student_t",
+        ),
+        (
+            "config.loss.terms",
+            [{"kind": "ic"}, {"kind": "turnover"}],
+            "/config/loss/terms/1",
+            "turnover-without-blocks",
+            "batch.block_days",
+        ),
+        (
             "config.model.fan",
             {"kind": "streaming", "window": 61},
             "/config/model/fan/window",
@@ -294,6 +315,22 @@ def test_the_trailing_window_is_half_of_the_look_back() -> None:
     assert config.model.fan.model_dump()["window"] == 30
     again = TrainConfig.model_validate_json(config.model_dump_json())
     assert again == config
+
+
+def test_the_pinball_loss_takes_its_levels_from_the_head() -> None:
+    spec = spec_with("config.model.head", {"kind": "quantile", "levels": [0.1, 0.5]})
+    spec["config"]["loss"] = {"terms": [{"kind": "ic"}, {"kind": "quantile"}]}
+    config = JobSpec.model_validate(spec).config
+    assert config.loss.model_dump()["terms"][1]["levels"] == (0.1, 0.5)
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    spec["config"]["loss"]["terms"][1]["levels"] = [0.2, 0.5]
+    _, problems = check(JobSpec, spec)
+    assert [p.pointer for p in problems] == ["/config/loss/terms/1/levels"]
+    spec["config"]["model"]["head"]["levels"] = [0.5, 0.1]
+    spec["config"]["loss"]["terms"][1] = {"kind": "quantile"}
+    _, problems = check(JobSpec, spec)
+    assert problems[0].pointer == "/config/model/head/levels"
+    assert "hold 0.5" in problems[0].message
 
 
 def test_sources_tell_what_was_asked_derived_and_default() -> None:

@@ -19,6 +19,8 @@ from gogooku3.config import (
     LossConfig,
     LossTerm,
     MseConfig,
+    PairwiseConfig,
+    SharpeConfig,
     SoftSpearmanConfig,
 )
 from gogooku3.losses import LOSSES, build_loss
@@ -30,12 +32,19 @@ TERMS: list[LossTerm] = [
     IcConfig(),
     SoftSpearmanConfig(temperature=0.3, bins=64),
     ListNetConfig(temperature=0.5),
+    PairwiseConfig(pairs=3),
+    SharpeConfig(),
+    SharpeConfig(positions="softmax", temperature=0.5),
 ]
 CHANGES: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (HuberConfig, {"delta": 0.2}, {"delta": 2.0}),
     (SoftSpearmanConfig, {"temperature": 0.05}, {"temperature": 0.5}),
     (SoftSpearmanConfig, {"bins": 16}, {"bins": 512}),
     (ListNetConfig, {"temperature": 0.5}, {"temperature": 2.0}),
+    (PairwiseConfig, {"pairs": 2}, {"pairs": 5}),
+    (PairwiseConfig, {"temperature": 0.5}, {"temperature": 2.0}),
+    (SharpeConfig, {"positions": "tanh"}, {"positions": "softmax"}),
+    (SharpeConfig, {"temperature": 0.5}, {"temperature": 2.0}),
 ]
 
 Make = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -46,7 +55,8 @@ def _loss(*terms: LossTerm) -> Any:
 
 
 def test_every_registered_term_is_tested_here() -> None:
-    assert {term.kind for term in TERMS} == set(LOSSES)
+    elsewhere = {"quantile", "student_t", "turnover"}  # test_distributions, test_portfolio
+    assert {term.kind for term in TERMS} | elsewhere == set(LOSSES)
 
 
 @pytest.mark.parametrize("term", TERMS, ids=lambda term: term.kind)
@@ -89,6 +99,8 @@ def test_constant_scores_are_finite(
     assert score.grad is not None
     assert torch.isfinite(score.grad).all()
     assert score.grad.abs().max() > 0
+    if term.kind == "pairwise":
+        assert parts["pairwise"].item() == pytest.approx(math.log(2), abs=1e-5)
     if term.kind in ("ic", "soft_spearman"):
         assert parts[term.kind].item() == pytest.approx(1.0, abs=1e-5)
 

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from gogooku3.config import AtftGatFanConfig, LossConfig
+from gogooku3.config import (
+    AtftGatFanConfig,
+    LossConfig,
+    LossTerm,
+    QuantileConfig,
+    StudentTConfig,
+)
 from gogooku3.data.batch import Batch
 from gogooku3.errors import ConfigError
 from gogooku3.losses import build_loss
@@ -54,6 +60,10 @@ ALIVE: list[tuple[bool, dict[str, Any], dict[str, Any]]] = [
     (False, {"gat": {"concat": [True, True]}}, {"gat": {"concat": [True, False]}}),
     (False, {"gat": {"temperature": 0.6}}, {"gat": {"temperature": 1.9}}),
     (False, {"head": {"hidden": 8}}, {"head": {"hidden": 9}}),
+    (False, {"head": {"kind": "score"}}, {"head": {"kind": "student_t"}}),
+    (False, {"head": {"kind": "student_t"}}, {"head": {"kind": "student_t", "hidden": 9}}),
+    (False, {"head": {"kind": "quantile"}}, {"head": {"kind": "quantile", "hidden": 9}}),
+    (False, {"head": {"kind": "quantile"}}, {"head": {"kind": "quantile", "levels": [0.5, 0.9]}}),
     (True, {"gat": QUIET}, {"gat": QUIET, "dropout": 0.3}),
     (True, {"gat": QUIET}, {"gat": {**QUIET, "dropout": 0.3}}),
     (True, {"gat": QUIET}, {"gat": {**QUIET, "edge_dropout": 0.4}}),
@@ -145,6 +155,33 @@ def test_fans_main_part_has_its_own_score(shape: ModelShape, make_batch: Make) -
     model.heads.bias_K.data.zero_()
     torch.testing.assert_close(model(batch).score_BNK, output.main_score_BNK)
     assert _model(shape, fan={"enabled": False})(batch).main_score_BNK is None
+
+
+@pytest.mark.parametrize("kind", ["quantile", "student_t"])
+def test_a_distribution_is_learned_around_the_score(
+    kind: str, shape: ModelShape, make_batch: Make
+) -> None:
+    batch, model = make_batch(), _model(shape, head={"kind": kind})
+    term: LossTerm = StudentTConfig()
+    if kind == "quantile":
+        term = QuantileConfig(levels=(0.05, 0.25, 0.5, 0.75, 0.95))
+    loss = build_loss(LossConfig(terms=(term,)), (1, 5))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    values = []
+    for _ in range(30):
+        output = model(batch)
+        total, parts = loss(
+            output.score_BNK,
+            batch.target_BNK,
+            batch.valid_BNK,
+            distribution_BNKP=output.distribution_BNKP,
+        )
+        optimizer.zero_grad()
+        total.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        optimizer.step()
+        values.append(parts[kind].item())
+    assert values[-1] < values[0] - 0.05
 
 
 def test_the_auxiliary_loss_reaches_the_main_head_alone(

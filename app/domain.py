@@ -59,6 +59,25 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 """The only table of moves; `app.jobs.transition` is the only function that makes one."""
 
 
+class SweepState(StrEnum):
+    """Where a sweep is in its life."""
+
+    RUNNING = "running"
+    """Trials run or are to come."""
+    PAUSED = "paused"
+    """Put aside by a user: no new trials."""
+    SUCCEEDED = "succeeded"
+    """Every trial has ended, and one at least is complete."""
+    FAILED = "failed"
+    """`reason` says why and what to do."""
+    CANCELLED = "cancelled"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether only an extension leads out of this state."""
+        return self not in {SweepState.RUNNING, SweepState.PAUSED}
+
+
 class JobKind(StrEnum):
     """What a job does."""
 
@@ -143,8 +162,14 @@ class NoOutputError(NotFoundError):
     code = "no-output"
 
 
+class NoCompleteTrialError(NotFoundError):
+    """No trial of the sweep is complete yet."""
+
+    code = "no-complete-trial"
+
+
 class InvalidStateError(DomainError):
-    """The job's state does not allow this."""
+    """The state does not allow this."""
 
     code = "invalid-state"
 

@@ -28,6 +28,8 @@ from app.api import (
     operations,
     outputs,
     queue,
+    sweeps,
+    trials,
     webhooks,
 )
 from app.api.deliverer import Deliverer
@@ -52,6 +54,8 @@ PARTS = (
     logs,
     checkpoints,
     outputs,
+    sweeps,
+    trials,
     datasets,
     queue,
     webhooks,

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from app.db import Json
 from app.domain import DomainError, FailureClass
-from app.jobs.outcome import Outcome
+from app.jobs.outcome import PRUNED, Outcome
 from gogooku3.errors import Gogooku3Error
 from gogooku3.events import EndEvent, FailureEvent
 
@@ -20,6 +20,8 @@ class Asked(StrEnum):
 
     CANCEL = "cancel"
     PAUSE = "pause"
+    PRUNE = "prune"
+    """The run is a sweep's trial, and too bad to go on."""
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
     STUCK = "stuck"
@@ -69,6 +71,8 @@ def classify(
         return Ending(Outcome.FAILED, _timeout(timeout_s, who), exit_code)
     if asked is Asked.STUCK:
         return Ending(Outcome.FAILED, _stuck(stuck, who), exit_code)
+    if asked is Asked.PRUNE:
+        return Ending(Outcome.PRUNED, PRUNED, exit_code)
     if asked is Asked.PAUSE:
         return Ending(Outcome.PAUSED, None, exit_code)
     if asked is Asked.SHUTDOWN:

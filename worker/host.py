@@ -39,7 +39,9 @@ class Host:
         Called by whoever hears that a job waits: a doorbell's task, or the poll.
         """
         try:
+            ended: str | None = None
             while not self.place.stopping.is_set():
+                self._ring(self.place.sweeps.advance(ended) - 1)  # one is for this slot
                 claimed_at = time.monotonic()
                 taken = self._take()
                 if taken is None:
@@ -49,6 +51,7 @@ class Host:
                     Supervisor(claimed, slots, self.place, claimed_at).run()
                 finally:
                     self.slots.give_back(slots)
+                ended = claimed.trial.sweep_id if claimed.trial else None
         except Exception as error:
             if not is_outage(error):
                 logger.exception("a job was left to the reaper")
@@ -68,6 +71,14 @@ class Host:
             thread = threading.Thread(target=self.work, name="work")
             thread.start()
             self._threads.append(thread)
+
+    def advance_sweeps(self) -> None:
+        """Move sweeps on: what heals a worker that was killed before it did so."""
+        self._ring(self.place.sweeps.advance())
+
+    def analyse_sweeps(self) -> None:
+        """Bring the analysis of a sweep up to date."""
+        self.place.sweeps.analyse()
 
     def sweep(self) -> None:
         """Remove what the builds of workers that are gone have left behind."""
@@ -104,6 +115,11 @@ class Host:
             if not isinstance(error, NotFoundError) and not is_outage(error):
                 raise
             logger.warning("the end of this worker is not recorded: %s", first_line(error))
+
+    def _ring(self, queued: int) -> None:
+        if self.place.doorbell is not None:
+            for _ in range(queued):
+                self.place.doorbell.ring()
 
     def _register(self) -> str:
         with self.place.database.session() as session:

@@ -15,6 +15,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from app.broker.celery import CLAIM_TASK, make_celery
+from app.broker.doorbell import Doorbell
 from app.broker.wake import Wake
 from app.db import Database
 from app.embedded.home import NotRunningError, addresses
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         artifacts=settings.artifacts,
         lease_s=settings.lease_s,
         stopping=threading.Event(),
+        doorbell=Doorbell(where.redis_url),
     )
     # Until Celery's own handlers stand, a signal must end the process in order, too.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,6 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
         maintenance.end()
         host.leave()
         place.wake.close()
+        if place.doorbell is not None:
+            place.doorbell.close()
+        place.sweeps.close()
         place.database.dispose()
     return exit_code
 

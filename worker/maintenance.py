@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 class Maintenance(threading.Thread):
-    """Heartbeat, expired leases, remains of builds, queued jobs; begins with a round at once, the
-    start-up sweep."""
+    """Heartbeat, expired leases, remains of builds, sweeps, queued jobs; begins with a round at
+    once, the start-up sweep."""
 
     def __init__(self, host: Host, poll_s: float = POLL_S) -> None:
         super().__init__(name="maintenance")
@@ -26,7 +26,14 @@ class Maintenance(threading.Thread):
     def run(self) -> None:
         """Until `end`: also while the worker's last jobs are ending."""
         while True:
-            for duty in (self._host.beat, self._host.reap, self._host.sweep, self._host.look):
+            for duty in (
+                self._host.beat,
+                self._host.reap,
+                self._host.sweep,
+                self._host.advance_sweeps,
+                self._host.look,
+                self._host.analyse_sweeps,
+            ):
                 self._do(duty)
             if self._ended.wait(self._poll_s):
                 return

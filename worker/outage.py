@@ -13,7 +13,11 @@ def is_outage(error: BaseException) -> bool:
     """
     if isinstance(error, OperationalError | InterfaceError | TimeoutError):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated
+    # Optuna's storage wraps them in an error of its own.
+    is_wrapped = type(error).__module__.partition(".")[0] == "optuna"
+    return is_wrapped and error.__cause__ is not None and is_outage(error.__cause__)
 
 
 def first_line(error: BaseException) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from app.broker.doorbell import Doorbell
 from app.broker.wake import Wake
 from app.db import Database
 from worker.child import BUILDER, TRAINER
+from worker.sweeps import Sweeps
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,14 @@ class Workplace:
     lease_s: float
     stopping: threading.Event
     """Set when the worker shuts down."""
+    doorbell: Doorbell | None = None
+    """Tells other workers of runs that a sweep has queued; without it they find them by looking."""
     trainer: Sequence[str] = TRAINER
     builder: Sequence[str] = BUILDER
     grace_s: float = 30.0
     """Time a trainer has to write its resume state before it is killed."""
+
+    @cached_property
+    def sweeps(self) -> Sweeps:
+        """This worker's part in sweeps."""
+        return Sweeps(self.database, self.caches, self.artifacts)

@@ -26,6 +26,7 @@ from app.jobs.finish import finish
 from app.jobs.lease import renew
 from app.jobs.outcome import Outcome
 from app.jobs.record import record
+from gogooku3.config import TrainConfig
 from gogooku3.errors import DatasetError, Gogooku3Error
 from gogooku3.events import (
     EndEvent,
@@ -79,6 +80,8 @@ class Supervisor:
     _objection: Json | None = None
     _kill_at: float | None = None
     _stuck: str = ""
+    _is_bad: bool = False
+    """The sweep's pruner does not let this trial go on."""
     _is_stale: bool = False
     _is_away: bool = False
 
@@ -232,6 +235,8 @@ class Supervisor:
             self._ask(child, Asked.STUCK, grace_s=0.0)
         elif timeout_s is not None and now - self._started_at > timeout_s:
             self._ask(child, Asked.TIMEOUT)
+        elif self._is_bad:
+            self._ask(child, Asked.PRUNE)
         if self._kill_at is not None and now >= self._kill_at:
             child.kill()
 
@@ -307,8 +312,20 @@ class Supervisor:
             last_seq = self._transact(partial(self._record, count))
             if last_seq is None:
                 return
+            recorded = self._buffer[:count]
             del self._buffer[:count]
             self.place.wake.publish(self.claim.job_id, last_seq)
+            self._judge(recorded)
+
+    def _judge(self, recorded: Sequence[Event]) -> None:
+        """Ask the pruner of the trial's sweep whether the run may go on. After the last epoch
+        there is nothing left to save."""
+        run, config = self.claim.trial, self.claim.config
+        if run is None or self._asked is not None or not isinstance(config, TrainConfig):
+            return
+        epochs = [event for event in recorded if isinstance(event, EpochEvent)]
+        if epochs and max(event.epoch for event in epochs) < config.max_epochs:
+            self._is_bad = self.place.sweeps.should_prune(run, epochs, self._out_dir)
 
     def _record(self, count: int, session: Session) -> int:
         return record(session, self.claim.job_id, self.claim.attempt, self._buffer[:count])

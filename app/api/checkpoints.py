@@ -34,7 +34,7 @@ def list_checkpoints(request: Request, server: ServerDep, job_id: JobId) -> Resp
     return cacheable(request, CheckpointPage(items=items))
 
 
-_REDIRECT = {
+REDIRECT = {
     307: {
         "description": "`Location` is the content of the checkpoint",
         "headers": {"Location": {"schema": {"type": "string"}}},
@@ -48,12 +48,12 @@ _REDIRECT = {
     summary="Go to the best checkpoint's content",
     status_code=307,
     response_class=RedirectResponse,
-    responses=_REDIRECT,
+    responses=REDIRECT,
 )
 def best_checkpoint(server: ServerDep, job_id: JobId) -> str:
     """Best by the job's early-stopping metric; 404 `no-checkpoint` before the first."""
     with server.database.session() as session:
-        return _content_path(read.best_checkpoint(session, job_id).id)
+        return content_path(read.best_checkpoint(session, job_id).id)
 
 
 @router.get(
@@ -61,12 +61,12 @@ def best_checkpoint(server: ServerDep, job_id: JobId) -> str:
     summary="Go to the newest checkpoint's content",
     status_code=307,
     response_class=RedirectResponse,
-    responses=_REDIRECT,
+    responses=REDIRECT,
 )
 def last_checkpoint(server: ServerDep, job_id: JobId) -> str:
     """404 `no-checkpoint` before the first."""
     with server.database.session() as session:
-        return _content_path(read.last_checkpoint(session, job_id).id)
+        return content_path(read.last_checkpoint(session, job_id).id)
 
 
 @router.get(
@@ -115,5 +115,6 @@ def get_content(request: Request, server: ServerDep, checkpoint_id: CheckpointId
     return file_answer(request, descriptor, etag=sha256, headers=headers)
 
 
-def _content_path(checkpoint_id: str) -> str:
+def content_path(checkpoint_id: str) -> str:
+    """Where the file of a checkpoint is served."""
     return f"/v1/checkpoints/{checkpoint_id}/content"

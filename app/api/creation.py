@@ -62,6 +62,33 @@ def create(
 ) -> Response:
     """The answer about the job that `submit` stores, or the stored answer of the first request
     with this key; both in the transaction that stores the job."""
+
+    def store(session: Session) -> tuple[BaseModel, str]:
+        job = submit(session)
+        return JobAnswer.model_validate(job), f"/v1/jobs/{job.id}"
+
+    return create_once(
+        server,
+        caller,
+        body,
+        route=route,
+        status=status,
+        idempotency_key=idempotency_key,
+        store=store,
+    )
+
+
+def create_once(
+    server: Server,
+    caller: Caller,
+    body: JsonBody,
+    *,
+    route: str,
+    status: int,
+    idempotency_key: str | None,
+    store: Callable[[Session], tuple[BaseModel, str]],
+) -> Response:
+    """As `create`, for anything: `store` answers what was stored and where it is served."""
     digest = body.digest()
     with server.database.session() as session:
         if idempotency_key is not None:
@@ -75,9 +102,8 @@ def create(
             if stored is not None:
                 headers = stored.headers | {"Idempotent-Replayed": "true"}
                 return JSONResponse(stored.response, stored.status, headers)
-        job = submit(session)
-        answer = JobAnswer.model_validate(job)
-        headers = {"Location": f"/v1/jobs/{job.id}"}
+        answer, location = store(session)
+        headers = {"Location": location}
         if idempotency_key is not None:
             idempotency.complete(
                 session,

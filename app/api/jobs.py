@@ -128,7 +128,7 @@ def list_jobs(
     where = JobFilter(
         states=tuple(state or ()),
         kind=kind,
-        labels=_labels(label or []),
+        labels=labels_of(label or []),
         dataset=dataset_id,
         created_after=_utc(created_after),
         created_before=_utc(created_before),
@@ -225,8 +225,8 @@ def checked_job(spec: JobSpec, header: DatasetHeader, given: Any) -> CheckedJob:
     )
 
 
-def _labels(given: Sequence[str]) -> dict[str, str]:
-    """`key:value` pairs as a dictionary."""
+def labels_of(given: Sequence[str]) -> dict[str, str]:
+    """`key:value` pairs as a dictionary. Raises QueryError."""
     labels = dict[str, str]()
     for pair in given:
         key, colon, value = pair.partition(":")

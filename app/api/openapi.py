@@ -9,8 +9,8 @@ from fastapi.openapi.utils import get_openapi
 
 from app.api.problem import ProblemAnswer
 from app.api.release import VERSION
-from app.api.requests import MetricsQuery, QueueMove, WebhookSpec
-from gogooku3.config import DatasetConfig, DatasetSpec, JobPatch, JobSpec
+from app.api.requests import MetricsQuery, QueueMove, SweepExtension, WebhookSpec
+from gogooku3.config import DatasetConfig, DatasetSpec, JobPatch, JobSpec, SweepSpec
 
 _REF = "#/components/schemas/{model}"
 _ANSWERS_WITH_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -24,6 +24,9 @@ _ANSWERS_WITH_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "resources": ("ResourcesConfig",),
         "limits": ("LimitsConfig",),
     },
+    "SweepAnswer": {"config": ("SweepSpec",)},
+    "CheckedSweepAnswer": {"config": ("SweepSpec",)},
+    "SweepPreview": {"config": ("SweepSpec",)},
     "CheckedDataset": {
         "config": ("DatasetConfig",),
         "resources": ("BuildResources",),
@@ -57,6 +60,23 @@ DATASET_EXAMPLE = {
 }
 
 
+SWEEP_EXAMPLE = {
+    "name": "production",
+    "dataset": "jp",
+    "config": EXAMPLE["config"],
+    "search_space": {
+        "optimizer.kind": {"choice": ["adamw", "adabelief"]},
+        "optimizer.lr": {"float": [1e-5, 1e-3], "log": True},
+        "model.gat.layers": {"int": [2, 4]},
+    },
+    "objective": {"metric": "valid/rank_ic", "direction": "maximize"},
+    "sampler": {"kind": "tpe", "seed": 3},
+    "pruner": {"kind": "asha"},
+    "n_trials": 20,
+    "max_parallel": 2,
+}
+
+
 def body_of(model: str, example: dict[str, Any]) -> dict[str, Any]:
     """`openapi_extra` of an endpoint that takes `model` and checks it itself."""
     schema = {"$ref": _REF.format(model=model)}
@@ -67,6 +87,9 @@ def body_of(model: str, example: dict[str, Any]) -> dict[str, Any]:
 JOB_SPEC_BODY = body_of("JobSpec", EXAMPLE)
 JOB_PATCH_BODY = body_of("JobPatch", {"labels": {"team": "red", "draft": None}, "priority": 10})
 DATASET_SPEC_BODY = body_of("DatasetSpec", DATASET_EXAMPLE)
+SWEEP_SPEC_BODY = body_of("SweepSpec", SWEEP_EXAMPLE)
+EXTENSION_BODY = body_of("SweepExtension", {"n_trials": 40})
+RETENTION_BODY = body_of("RetentionConfig", {"save_sweep_best": 1, "save_trial_best": 0})
 """`openapi_extra` of endpoints that take a specification and check it themselves."""
 
 OVERRIDES_BODY = {
@@ -105,6 +128,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas |= _definitions(MetricsQuery, "MetricsQuery")
         schemas |= _definitions(WebhookSpec, "WebhookSpec")
         schemas |= _definitions(QueueMove, "QueueMove")
+        schemas |= _definitions(SweepSpec, "SweepSpec")
+        schemas |= _definitions(SweepExtension, "SweepExtension")
         for answer, parts in _ANSWERS_WITH_PARTS.items():
             for field, models in parts.items():
                 properties = schemas[answer]["properties"]

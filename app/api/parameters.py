@@ -15,6 +15,7 @@ from gogooku3.config import Problem, pointer
 ULID = "[0-9a-hjkmnp-tv-z]{26}"
 
 JobId = Annotated[str, Path(pattern=f"^job_{ULID}$", examples=["job_01k8z3v8m4e9c2r7t5w6x0y1za"])]
+SweepId = Annotated[str, Path(pattern=f"^swp_{ULID}$", examples=["swp_01k8z3v8m4e9c2r7t5w6x0y1za"])]
 CheckpointId = Annotated[
     str, Path(pattern=f"^ckp_{ULID}$", examples=["ckp_01k8z3v8m4e9c2r7t5w6x0y1za"])
 ]

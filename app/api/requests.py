@@ -34,6 +34,15 @@ class QueueMove(BaseModel):
         return self
 
 
+class SweepExtension(BaseModel):
+    """How many trials a sweep is to have in all."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    n_trials: int = Field(ge=1, le=10_000)
+    """Not fewer than it has now."""
+
+
 class MetricsQuery(BaseModel):
     """Which series of which jobs."""
 

@@ -11,6 +11,8 @@ from app.db.job import Job
 from app.db.job_event import JobEvent
 from app.db.metric_block import MetricBlock
 from app.db.metric_point import MetricPoint
+from app.db.sweep import Sweep
+from app.db.trial import Trial
 from app.db.webhook import Webhook, WebhookDelivery
 from app.db.worker import Worker
 
@@ -27,6 +29,8 @@ __all__ = [
     "Json",
     "MetricBlock",
     "MetricPoint",
+    "Sweep",
+    "Trial",
     "Webhook",
     "WebhookDelivery",
     "Worker",

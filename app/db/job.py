@@ -70,7 +70,27 @@ class Job(Base):
             postgresql_using="gin",
             postgresql_ops={"labels": "jsonb_path_ops"},
         ),
-        Index("ix_jobs_sweep_id", "sweep_id", postgresql_where=text("sweep_id IS NOT NULL")),
+        CheckConstraint(
+            "(sweep_id IS NULL) = (trial_number IS NULL) "
+            "AND (sweep_id IS NULL) = (seed_index IS NULL)",
+            name="trial_is_whole",
+        ),
+        # However often a sweep is moved on, a trial's run is there once.
+        Index(
+            "uq_jobs_trial",
+            "sweep_id",
+            "trial_number",
+            "seed_index",
+            unique=True,
+            postgresql_where=text("sweep_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_sweep_live",
+            "sweep_id",
+            postgresql_where=text(
+                "sweep_id IS NOT NULL AND state IN ('queued', 'running', 'paused')"
+            ),
+        ),
         Index(
             "ix_jobs_api_key_id_state",
             "api_key_id",
@@ -168,6 +188,11 @@ class Job(Base):
 
     request_id: Mapped[str | None]
     """Of the request that submitted it: leads from the logs of the API to those of its run."""
-    sweep_id: Mapped[str | None]
+    sweep_id: Mapped[str | None] = mapped_column(ForeignKey("sweeps.id"))
+    """Of a trial's run: the sweep it belongs to, ..."""
+    trial_number: Mapped[int | None]
+    """... which of its trials it is ..."""
+    seed_index: Mapped[int | None]
+    """... and which of the trial's seeds, from 0."""
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     api_key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))

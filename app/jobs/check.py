@@ -35,11 +35,11 @@ def check_spec(given: Any, caches: Path) -> tuple[JobSpec, DatasetHeader]:
     two fit together, as far as each can be judged on its own.
     """
     spec, problems = check(JobSpec, given)
-    problems = _with_unstorable(problems, given)
+    problems = with_unstorable(problems, given)
     header = None
     name = _dataset_name(given)
     if name is not None:
-        header, fault = _open(name, caches)
+        header, fault = open_dataset(name, caches)
         problems += [fault] if fault else []
     data = _data_config(given)
     if header is not None and data is not None:
@@ -57,7 +57,7 @@ def check_build(given: Any, data: Path) -> DatasetSpec:
     Raises InvalidSpecError with every problem.
     """
     spec, problems = check(DatasetSpec, given)
-    problems = _with_unstorable(problems, given)
+    problems = with_unstorable(problems, given)
     source = _file_source(given)
     if source is not None:
         try:
@@ -72,13 +72,14 @@ def check_build(given: Any, data: Path) -> DatasetSpec:
 def check_patch(given: Any) -> JobPatch:
     """The change that `given` asks for. Raises InvalidSpecError with every problem."""
     patch, problems = check(JobPatch, given)
-    problems = _with_unstorable(problems, given)
+    problems = with_unstorable(problems, given)
     if patch is None or problems:
         raise InvalidSpecError(problems)
     return patch
 
 
-def _with_unstorable(problems: list[Problem], given: Any) -> list[Problem]:
+def with_unstorable(problems: list[Problem], given: Any) -> list[Problem]:
+    """The problems, and those of texts that cannot be stored in their place."""
     unstorable = list(_unstorable(given, ()))
     named = {problem.pointer for problem in unstorable}
     return unstorable + [problem for problem in problems if problem.pointer not in named]
@@ -112,7 +113,8 @@ def _data_config(given: Any) -> DataConfig | None:
     return None if problems else data
 
 
-def _open(name: str, caches: Path) -> tuple[DatasetHeader | None, Problem | None]:
+def open_dataset(name: str, caches: Path) -> tuple[DatasetHeader | None, Problem | None]:
+    """The header of a dataset in the folder `caches`, or what is wrong with it."""
     try:
         return read_header(caches / f"{name}{SUFFIX}"), None
     except DatasetNotFoundError as error:

@@ -14,6 +14,7 @@ from app.domain import FailureClass, JobKind, JobState
 from app.jobs.append import append
 from app.jobs.offer import Offer
 from app.jobs.outcome import Outcome, settle
+from app.jobs.submit import TrialRun
 from app.jobs.transition import transition
 from app.jobs.workers import ALIVE_S, is_alive
 from gogooku3.config import DatasetConfig, LimitsConfig, ResourcesConfig, TrainConfig
@@ -39,6 +40,8 @@ class Claim:
     """Resume state of an earlier attempt, relative to the artifacts folder."""
     forgotten_attempt: int
     """What attempts up to this one left behind is not wanted any more."""
+    trial: TrialRun | None
+    """Of a sweep's trial: which run it is."""
     recorded_epoch: int
     """Everything up to this epoch is recorded for certain; later ones may be sent again."""
 
@@ -211,8 +214,15 @@ def _start(
         limits=limits,
         resume_path=_resume_path(session, job),
         forgotten_attempt=job.forgotten_attempt,
+        trial=_trial(job),
         recorded_epoch=_recorded_epoch(session, job.id),
     )
+
+
+def _trial(job: Job) -> TrialRun | None:
+    if job.sweep_id is None or job.trial_number is None or job.seed_index is None:
+        return None
+    return TrialRun(job.sweep_id, job.trial_number, job.seed_index)
 
 
 def _outdated(error: ValidationError) -> Json:

@@ -23,6 +23,7 @@ def finish(
     """End a running attempt and move its job on; the job's new state says where to.
 
     - SUCCEEDED: succeeded, even if a cancel came too late to stop anything.
+    - PRUNED: pruned.
     - CANCELLED, or any other outcome once a cancel was asked for: cancelled.
     - FAILED: queued again when `reason["class"]` is one that a retry can fix and
       `limits.max_attempts` allows it, after a growing delay; else failed.

@@ -28,6 +28,8 @@ class Outcome(StrEnum):
     """It did not; `reason.class` (a FailureClass) says whether another attempt can help."""
     CANCELLED = "cancelled"
     """It was stopped because a user cancelled the job."""
+    PRUNED = "pruned"
+    """It was stopped because its sweep's pruner found it too bad to go on."""
     PAUSED = "paused"
     """It was stopped because a user paused the job: the attempt does not count."""
     RELEASED = "released"
@@ -59,6 +61,9 @@ def settle(
     elif outcome is Outcome.CANCELLED or job.cancel_requested_at is not None:
         _forget_estimate(job)
         transition(session, job, JobState.CANCELLED, reason=CANCELLED)
+    elif outcome is Outcome.PRUNED:
+        _forget_estimate(job)
+        transition(session, job, JobState.PRUNED, reason=reason)
     elif outcome is Outcome.PAUSED:
         job.attempts_used -= 1
         _put_back(session, job, None)
@@ -93,6 +98,12 @@ RELEASED_TOO_OFTEN: Json = {
     "code": "released-too-often",
     "message": "Workers gave the job back again and again before one epoch was done.",
     "next_action": "Look at the workers' logs and why they stop; then retry the job.",
+}
+PRUNED: Json = {
+    "class": "pruned",
+    "code": "pruned",
+    "message": "Worse than the sweep's other trials at this point: ended by the pruner.",
+    "next_action": None,
 }
 PAUSED: Json = {
     "class": "paused",

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.db import Checkpoint, Job, JobEvent, MetricBlock, MetricPoint
+from app.db import Checkpoint, Job, JobEvent, MetricBlock, MetricPoint, Trial
 from app.db.job import PLACES
 from app.domain import InvalidStateError, JobKind, JobState
 from app.jobs import datasets
@@ -39,6 +39,7 @@ def retry(session: Session, job_id: str, *, caches: Path, from_scratch: bool = F
         raise InvalidStateError(
             f"job {job.id} is {job.state.value}; only a failed or cancelled job can be tried again"
         )
+    _refuse_counted(session, job)
     if job.kind == JobKind.DATASET:
         claim_name(session, job.dataset, caches, replace=bool(job.spec.get("replace", False)))
     else:
@@ -55,6 +56,18 @@ def retry(session: Session, job_id: str, *, caches: Path, from_scratch: bool = F
     job.place = Decimal(session.scalars(select(PLACES.next_value())).one())
     transition(session, job, JobState.QUEUED, payload={"retry": job.retries})
     return written(session, job)
+
+
+def _refuse_counted(session: Session, job: Job) -> None:
+    """A sweep has drawn its conclusions from the end of a trial."""
+    if job.sweep_id is None:
+        return
+    trial = session.get_one(Trial, (job.sweep_id, job.trial_number))
+    if trial.outcome is not None:
+        raise InvalidStateError(
+            f"sweep {job.sweep_id} has counted its trial {trial.number} as {trial.outcome}; clone "
+            "the job to run it again"
+        )
 
 
 def _keep_dataset(session: Session, job: Job, caches: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ from gogooku3.data.header import SUFFIX, DatasetHeader
 from gogooku3.errors import DatasetNotFoundError
 
 
+@dataclass(frozen=True)
+class TrialRun:
+    """Which run of which trial of a sweep a job is."""
+
+    sweep_id: str
+    number: int
+    seed_index: int
+    """Of the trial's seeds, from 0."""
+
+
 def submit(
     session: Session,
     spec: JobSpec,
@@ -33,6 +44,7 @@ def submit(
     header: DatasetHeader,
     api_key_id: str | None = None,
     parent_id: str | None = None,
+    trial: TrialRun | None = None,
 ) -> Job:
     """Store a checked job as queued, with its effective configuration and its first event.
 
@@ -69,6 +81,9 @@ def submit(
         last_seq=1,
         api_key_id=api_key_id,
         parent_id=parent_id,
+        sweep_id=trial and trial.sweep_id,
+        trial_number=trial and trial.number,
+        seed_index=trial and trial.seed_index,
     )
     return _enqueue(session, job)
 

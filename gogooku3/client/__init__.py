@@ -10,6 +10,7 @@ from gogooku3.client.errors import (
 )
 from gogooku3.client.resources import (
     Attempt,
+    BestTrial,
     Checkpoint,
     Daily,
     Dataset,
@@ -19,6 +20,8 @@ from gogooku3.client.resources import (
     LogChunk,
     MetricPoint,
     MetricSeries,
+    Sweep,
+    Trial,
     Worker,
 )
 
@@ -26,6 +29,7 @@ __all__ = [
     "DEFAULT_URL",
     "ApiError",
     "Attempt",
+    "BestTrial",
     "BuildError",
     "Checkpoint",
     "ChecksumError",
@@ -39,6 +43,8 @@ __all__ = [
     "LogChunk",
     "MetricPoint",
     "MetricSeries",
+    "Sweep",
+    "Trial",
     "UnreachableError",
     "Worker",
 ]

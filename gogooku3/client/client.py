@@ -11,13 +11,15 @@ from gogooku3.client.checkpoints import Checkpoints
 from gogooku3.client.datasets import Datasets
 from gogooku3.client.jobs import Jobs
 from gogooku3.client.resources import Job, Queue, Worker
+from gogooku3.client.sweeps import Sweeps
 from gogooku3.client.transport import Transport
 
 DEFAULT_URL = "http://127.0.0.1:8642"
 
 
 class Client:
-    """Talks to a server: `client.jobs`, `client.datasets`, `client.checkpoints`, a few questions.
+    """Talks to a server: `client.jobs`, `client.sweeps`, `client.datasets`, `client.checkpoints`,
+    a few questions.
 
     `url` and `api_key` default to `GOGOOKU3_URL` (else a server on this machine) and
     `GOGOOKU3_API_KEY`. `timeout_s` is for one answer, `retry_for_s` is how long a server that
@@ -40,6 +42,7 @@ class Client:
         )
         self.checkpoints = Checkpoints(self._transport)
         self.jobs = Jobs(self._transport, self.checkpoints)
+        self.sweeps = Sweeps(self._transport, self.checkpoints)
         self.datasets = Datasets(self._transport, self.jobs)
 
     @property

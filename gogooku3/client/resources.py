@@ -200,3 +200,69 @@ class Queue(Resource):
     queued: int
     paused: int
     running: int
+
+
+class Trial(Resource):
+    """A trial of a sweep; its runs are ordinary jobs."""
+
+    number: int
+    state: str
+    """Its job's: queued, running, paused, succeeded, failed, cancelled or pruned."""
+    params: dict[str, Any]
+    """By path of the configuration."""
+    value: float | None = None
+    """The first objective; null of a trial that is not complete."""
+    values: list[float] | None = None
+    seed_values: list[float] | None = None
+    violations: dict[str, float | None] = {}
+    is_feasible: bool | None = None
+    intermediate_values: dict[int, float | None] = {}
+    """The objective's metric by epoch."""
+    job_id: str
+    job_ids: list[str] = []
+    epochs: int = 0
+    reason: dict[str, Any] | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class BestTrial(Resource):
+    """The best trial of a sweep, and how much of it may be luck."""
+
+    number: int
+    job_id: str
+    value: float
+    params: dict[str, Any]
+    metrics: dict[str, float | None]
+    epoch: int | None = None
+    checkpoint_id: str | None = None
+    selection: dict[str, Any] | None = None
+
+
+class Sweep(Resource):
+    """A sweep."""
+
+    id: str
+    state: str
+    """running, paused, succeeded, failed or cancelled."""
+    name: str
+    dataset: str
+    labels: dict[str, str] = {}
+    objectives: list[dict[str, Any]] = []
+    n_trials: int
+    max_parallel: int
+    counts: dict[str, int] = {}
+    """Trials by state; `waiting` are those that do not exist yet."""
+    best: Trial | None = None
+    estimated_finish_at: datetime | None = None
+    reason: dict[str, Any] | None = None
+    created_at: datetime
+    finished_at: datetime | None = None
+    config: dict[str, Any] | None = None
+    """The effective specification; lists leave it out."""
+    warnings: list[str] = []
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no trial runs or is to come."""
+        return self.state in FINISHED

@@ -83,7 +83,7 @@ def check_sweep(given: Any, fits: Fits) -> tuple[CheckedSweep | None, list[Probl
     if isinstance(spec.sampler, GridSampler):
         size = (space.size() or 0) + len(spec.enqueue)
         spec = spec.model_copy(update={"n_trials": min(spec.n_trials, size)})
-    return CheckedSweep(spec, space, tuple(_warnings(spec, space))), []
+    return CheckedSweep(spec, space, tuple(warnings_of(spec, space))), []
 
 
 def _check_paths(given: Any) -> Iterator[Problem]:
@@ -348,7 +348,8 @@ def _check_enqueued(spec: SweepSpec, space: SearchSpace) -> Iterator[Problem]:
                 yield Problem(at, "dead-parameter", message)
 
 
-def _warnings(spec: SweepSpec, space: SearchSpace) -> Iterator[str]:
+def warnings_of(spec: SweepSpec, space: SearchSpace) -> Iterator[str]:
+    """What a person should know of a search space that is valid."""
     for parameter in space.parameters:
         if parameter.conditions:
             told = " and ".join(map(str, parameter.conditions))

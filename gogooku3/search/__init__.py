@@ -14,7 +14,13 @@ from gogooku3.search.overfitting import (
 from gogooku3.search.pruners import build_pruner
 from gogooku3.search.samplers import build_sampler
 from gogooku3.search.seeds import SeedNoise, seed_noise
-from gogooku3.search.storage import SCHEMA, Storage, memory_storage, open_storage
+from gogooku3.search.storage import (
+    SCHEMA,
+    Storage,
+    close_storage,
+    memory_storage,
+    open_storage,
+)
 from gogooku3.search.study import Search, Suggestion, Verdict, WarmTrial
 from gogooku3.search.wilcoxon import is_worse_over_days
 
@@ -28,6 +34,7 @@ __all__ = [
     "WarmTrial",
     "build_pruner",
     "build_sampler",
+    "close_storage",
     "deflated_sharpe_ratio",
     "expected_maximum_sharpe",
     "importances",

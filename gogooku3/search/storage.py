@@ -48,6 +48,14 @@ def open_storage(url: str, *, pool_size: int = 2) -> Storage:
     return get_storage(storage)
 
 
+def close_storage(storage: Storage) -> None:
+    """Close the connections of a storage that `open_storage` made."""
+    storage.remove_session()
+    backend = getattr(storage, "_backend", None)
+    if isinstance(backend, RDBStorage):
+        backend.engine.dispose()
+
+
 def memory_storage() -> Storage:
     """A storage that ends with the process."""
     return InMemoryStorage()

@@ -124,12 +124,16 @@ class Search:
 
     def report(self, index: int, epoch: int, value: float | None) -> None:
         """A value on the way, after a completed epoch; None = undefined. Repeating is fine."""
+        self.catch_up(index, {epoch: value})
+
+    def catch_up(self, index: int, values: Mapping[int, float | None]) -> None:
+        """Values of several epochs, those that are new."""
         trial_id = self._trial_id(index)
-        if epoch in self.storage.get_trial(trial_id).intermediate_values:
-            return
-        self.storage.set_trial_intermediate_value(
-            trial_id, epoch, math.nan if value is None else value
-        )
+        trial = self.storage.get_trial(trial_id)
+        for epoch, value in values.items():
+            if epoch not in trial.intermediate_values and not trial.state.is_finished():
+                known = math.nan if value is None else value
+                self.storage.set_trial_intermediate_value(trial_id, epoch, known)
 
     def should_prune(self, index: int) -> bool:
         """Whether the trial's last report is too bad to go on, by the sweep's pruner."""

@@ -17,3 +17,12 @@ def test_import_brings_no_torch_and_no_polars(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["app.main", "worker.main"])
+def test_processes_load_optuna_only_for_a_sweep(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch', 'optuna') if m in sys.modules])"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert out.stdout.strip() == "[]"

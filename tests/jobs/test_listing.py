@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from app.api.answers import JobSummary
-from app.db import Database, Job
-from app.domain import InvalidSpecError, JobState
+from app.db import Database, Job, Sweep
+from app.domain import InvalidSpecError, JobState, SweepState
 from app.jobs.cancel import cancel
 from app.jobs.listing import ORDERS, JobFilter, JobPage, list_jobs
 
@@ -105,8 +105,29 @@ def test_filters(
     gone = submit_job(name="gone", labels={})
     with database.session() as session:
         cancel(session, gone)
+        session.add(
+            Sweep(
+                id="swp_1",
+                name="search",
+                state=SweepState.RUNNING,
+                dataset="us",
+                dataset_fingerprint="f" * 64,
+                labels={},
+                priority=0,
+                spec={},
+                base={},
+                config={},
+                optuna_version="5.0.0",
+                n_trials=1,
+                max_parallel=1,
+            )
+        )
+        session.flush()
         session.execute(
-            text("UPDATE jobs SET sweep_id = 'swp_1', kind = 'dataset' WHERE id = :id"),
+            text(
+                "UPDATE jobs SET sweep_id = 'swp_1', trial_number = 0, seed_index = 0, "
+                "kind = 'dataset' WHERE id = :id"
+            ),
             {"id": other},
         )
     assert ids(JobFilter(states=[JobState.QUEUED])) == [other, plain]

@@ -9,7 +9,14 @@ import pytest
 
 from app.db.database import make_engine
 from gogooku3.config import CheckedSweep, check_sweep
-from gogooku3.search import SCHEMA, Search, Storage, memory_storage, open_storage
+from gogooku3.search import (
+    SCHEMA,
+    Search,
+    Storage,
+    close_storage,
+    memory_storage,
+    open_storage,
+)
 
 BASE: dict[str, Any] = {
     "max_epochs": 9,
@@ -57,8 +64,7 @@ def search_url(database_url: str) -> str:
 def database_storage(search_url: str) -> Iterator[Storage]:
     storage = open_storage(search_url)
     yield storage
-    storage.remove_session()
-    storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    close_storage(storage)
 
 
 MakeSearch = Callable[..., Search]

@@ -1,0 +1,1 @@
+"""Use-cases of sweeps: create, advance, prune, steer, read. Trials are ordinary jobs."""

@@ -1,0 +1,61 @@
+"""Which trials of a sweep are best: one by its objective, or those of the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import Sweep, Trial
+from gogooku3.config import ObjectiveConfig
+
+
+def is_feasible(trial: Trial) -> bool:
+    """Whether a complete trial meets every constraint; an unknown metric does not."""
+    return all(v is not None and v <= 0 for v in (trial.violations or {}).values())
+
+
+def goals(sweep: Sweep) -> list[ObjectiveConfig]:
+    """The sweep's objectives, one or several."""
+    several = sweep.config["objectives"]
+    return [ObjectiveConfig.model_validate(goal) for goal in several or [sweep.config["objective"]]]
+
+
+def complete_trials(session: Session, sweep_id: str) -> list[Trial]:
+    """The trials that have values, by number."""
+    statement = select(Trial).where(Trial.sweep_id == sweep_id, Trial.outcome == "succeeded")
+    return list(session.scalars(statement.order_by(Trial.number)))
+
+
+def ranked(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials that meet the constraints, by the first objective, best first; of equals,
+    the earlier."""
+    sign = -1.0 if goals(sweep)[0].direction == "maximize" else 1.0
+    feasible = [trial for trial in trials if trial.values and is_feasible(trial)]
+    return sorted(feasible, key=lambda trial: (sign * (trial.values or [0.0])[0], trial.number))
+
+
+def best_trial(session: Session, sweep: Sweep) -> Trial | None:
+    """The best trial by the first objective; None while none is complete within the
+    constraints."""
+    return next(iter(ranked(sweep, complete_trials(session, sweep.id))), None)
+
+
+def pareto_front(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:
+    """The complete, feasible trials that no other one is at least as good as in everything and
+    better in something, by number."""
+    signs = [-1.0 if goal.direction == "maximize" else 1.0 for goal in goals(sweep)]
+    losses = [
+        (trial, [sign * value for sign, value in zip(signs, trial.values, strict=True)])
+        for trial in trials
+        if trial.values and is_feasible(trial)
+    ]
+
+    def is_beaten(own: list[float]) -> bool:
+        return any(
+            other != own and all(o <= m for o, m in zip(other, own, strict=True))
+            for _, other in losses
+        )
+
+    return [trial for trial, own in losses if not is_beaten(own)]

@@ -1,0 +1,117 @@
+"""A worker's part in sweeps: moving them on, pruning, analysing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.db import Database
+from app.jobs.submit import TrialRun
+from app.sweeps.due import due, stale
+from gogooku3.events import EpochEvent
+from worker.outage import first_line, is_outage
+
+if TYPE_CHECKING:
+    from app.sweeps.advance import Advancer
+    from app.sweeps.analysis import Analyst
+    from app.sweeps.judge import Judge
+    from app.sweeps.searches import Searches
+
+ANALYSIS_SHARE = 0.05
+"""Share of a worker's time that the analysis of running sweeps may take."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    searches: Searches
+    advancer: Advancer
+    judge: Judge
+    analyst: Analyst
+
+
+@dataclass
+class Sweeps:
+    """Used from all of a worker's threads. Optuna is loaded when there is a sweep to move on."""
+
+    database: Database
+    caches: Path
+    artifacts: Path
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _loaded: _Parts | None = None
+    _rests_until: float = 0.0
+
+    def advance(self, ended: str | None = None) -> int:
+        """Move on what can be moved on; returns how many runs were queued for workers to take.
+
+        `ended`: the sweep of which this caller has just ended a run: it waits for its turn there,
+        so that the next run is there when it looks. Whatever goes wrong is for the next time.
+        """
+        queued = 0
+        try:
+            with self.database.session() as session:
+                waiting = due(session)
+            for sweep_id in waiting:
+                advancer = self._parts.advancer
+                queued += advancer.advance(sweep_id, is_waiting=sweep_id == ended)
+        except Exception as error:
+            _log("sweeps were not moved on", error)
+        return queued
+
+    def should_prune(self, run: TrialRun, epochs: Sequence[EpochEvent], folder: Path) -> bool:
+        """Whether a trial is too bad to go on; false when that cannot be found out now."""
+        try:
+            return self._parts.judge.should_prune(run, epochs, folder)
+        except Exception as error:
+            _log(f"{run.sweep_id} trial {run.number} was not judged", error)
+            return False
+
+    def analyse(self) -> None:
+        """Bring one analysis up to date; now and then, of a sweep with many trials."""
+        if time.monotonic() < self._rests_until:
+            return
+        with self.database.session() as session:
+            found = stale(session)
+        if not found:
+            return
+        began = time.monotonic()
+        self._parts.analyst.analyse(found[0])
+        took = time.monotonic() - began
+        self._rests_until = time.monotonic() + took * (1 / ANALYSIS_SHARE - 1)
+
+    def close(self) -> None:
+        """Close the connections of the studies."""
+        with self._lock:
+            if self._loaded is not None:
+                self._loaded.searches.close()
+
+    @property
+    def _parts(self) -> _Parts:
+        with self._lock:
+            if self._loaded is None:
+                # Optuna takes a second to load: a worker without sweeps does without it.
+                from app.sweeps.advance import Advancer
+                from app.sweeps.analysis import Analyst
+                from app.sweeps.judge import Judge
+                from app.sweeps.searches import Searches
+
+                searches = Searches(self.database)
+                self._loaded = _Parts(
+                    searches,
+                    Advancer(self.database, searches, self.caches, self.artifacts),
+                    Judge(self.database, searches, self.artifacts),
+                    Analyst(self.database, searches, self.artifacts),
+                )
+            return self._loaded
+
+
+def _log(what: str, error: Exception) -> None:
+    if is_outage(error):
+        logger.warning("%s, the database is away: %s", what, first_line(error))
+    else:
+        logger.exception("%s", what)

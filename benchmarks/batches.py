@@ -3,7 +3,8 @@
     python benchmarks/batches.py CACHE.arrow
 
 A batch is one day's whole cross-section: windows, index, masks, past returns and targets. Batch and
-memcpy take turns in one run; the ratio is the median of the pairs' ratios. The Polars way filters
+memcpy take turns in one run; the ratio is the median of the pairs' ratios. The next day's batch is
+that of a block, whose windows are views of rows that are read once. The Polars way filters
 the look-back's rows out of the same file and lays them out as windows, without targets.
 """
 
@@ -24,6 +25,7 @@ import torch
 from gogooku3.config import DataConfig, DateSplit
 from gogooku3.data.batches import BatchMaker
 from gogooku3.data.panel import Panel
+from gogooku3.data.rows import RowReader
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -75,7 +77,14 @@ def main() -> None:
         random_s.append(seconds(lambda day=day: maker.make([day])))
         copy_s.append(seconds(lambda: target.copy_(source)))
     start = train_D[len(train_D) // 2]
-    next_s = [seconds(lambda day=day: maker.make([day])) for day in range(start, start + 12)]
+    # The first block reads the whole look-back, each further one its own day.
+    blocks = maker.blocks(range(start, start + 25), 1)
+    next(blocks)
+    next_s = [seconds(lambda: next(blocks)) for _ in range(24)]
+    row_SN = panel.rows_between(start, start, panel.scored_stocks(start))
+    row_SNF = torch.empty((*row_SN.shape, len(maker.features)))
+    reader = RowReader(panel, maker.features, maker.scaling)
+    moved_s = [seconds(lambda: reader.read(row_SN, [start], row_SNF)) for _ in range(24)]
     ratio = statistics.median(copy / made for copy, made in zip(copy_s, random_s, strict=True))
     places = {code: place for place, code in enumerate(panel.codes)}
     polars_s = [
@@ -95,7 +104,8 @@ def main() -> None:
     for name, took in (
         ("a random day's batch", made),
         ("memcpy of the windows' bytes", copied),
-        ("the next day's batch", statistics.median(next_s)),
+        ("the next day's batch, in a block", statistics.median(next_s)),
+        ("of that, moving its rows", statistics.median(moved_s)),
         ("Polars scan of a day's window", by_scan),
     ):
         print(f"| {name} | {took * 1e3:.1f} | {gigabytes / took:.2f} | {stocks / took:,.0f} |")

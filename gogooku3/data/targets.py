@@ -26,10 +26,17 @@ def rank_target(return_NK: Tensor) -> Tensor:
     size_K1 = known_KN.sum(1, keepdim=True)
     # Unknown returns lie behind all others, where no known one counts them.
     value_KN = torch.where(known_KN, return_NK.T, torch.inf).contiguous()
-    sorted_KN = value_KN.sort(dim=1).values.contiguous()
-    below_KN = torch.searchsorted(sorted_KN, value_KN)
-    up_to_KN = torch.searchsorted(sorted_KN, value_KN, right=True)
-    centred_KN = (below_KN + up_to_KN - size_K1).to(return_NK.dtype)
+    sorted_KN, order_KN = value_KN.sort(dim=1)
+    # Equal values form a run: each takes the middle of the run's first and last place.
+    place_N = torch.arange(sorted_KN.shape[1])
+    begins_KN = torch.ones_like(known_KN)
+    begins_KN[:, 1:] = sorted_KN[:, 1:] != sorted_KN[:, :-1]
+    ends_KN = begins_KN.roll(-1, dims=1)
+    ends_KN[:, -1:] = True
+    first_KN = torch.where(begins_KN, place_N, 0).cummax(dim=1).values
+    last_KN = torch.where(ends_KN, place_N, len(place_N)).flip(1).cummin(dim=1).values.flip(1)
+    middle_KN = torch.empty_like(order_KN).scatter_(1, order_KN, first_KN + last_KN + 1)
+    centred_KN = (middle_KN - size_K1).to(return_NK.dtype)
     scale_K1 = 0.5 * (12.0 / (size_K1.double().clamp(min=2).square() - 1.0)).sqrt()
     ranked_KN = known_KN & (size_K1 >= 2)
     return torch.where(ranked_KN, centred_KN * scale_K1.to(return_NK.dtype), 0.0).T.contiguous()

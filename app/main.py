@@ -34,7 +34,7 @@ from app.api import (
 )
 from app.api.deliverer import Deliverer
 from app.api.envelope import Envelope
-from app.api.json_log import configure
+from app.api.figures import Figures
 from app.api.keyring import Keyring
 from app.api.server import Server
 from app.api.wakes import Wakes
@@ -44,6 +44,7 @@ from app.broker.wake import Wake
 from app.db.database import Database
 from app.embedded.home import NotRunningError, addresses
 from app.jobs import keys
+from app.json_log import configure
 from app.settings import Settings, parse_networks
 
 PARTS = (
@@ -84,6 +85,7 @@ def create_app(
         wakes=wakes,
         keyring=Keyring(database),
         limiter=Limiter(redis_url),
+        figures=Figures(database, settings.artifacts),
         redis_url=redis_url,
         open_access=open_access,
     )
@@ -112,7 +114,7 @@ def create_app(
     for part in PARTS:
         app.include_router(part.router)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, answered=server.figures.answered)
     return app
 
 

@@ -13,6 +13,7 @@ from app.jobs import workers
 from app.jobs.builds import sweep_staging
 from app.jobs.claim import Claim, claim, queued_count
 from app.jobs.reap import Reaped, reap
+from app.json_log import bind
 from worker.devices import Slot
 from worker.outage import first_line, is_outage
 from worker.place import Workplace
@@ -48,7 +49,12 @@ class Host:
                     return
                 claimed, slots = taken
                 try:
-                    Supervisor(claimed, slots, self.place, claimed_at).run()
+                    with bind(
+                        job_id=claimed.job_id,
+                        attempt=claimed.attempt,
+                        request_id=claimed.request_id,
+                    ):
+                        Supervisor(claimed, slots, self.place, claimed_at).run()
                 finally:
                     self.slots.give_back(slots)
                 ended = claimed.trial.sweep_id if claimed.trial else None

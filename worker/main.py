@@ -19,6 +19,7 @@ from app.broker.doorbell import Doorbell
 from app.broker.wake import Wake
 from app.db import Database
 from app.embedded.home import NotRunningError, addresses
+from app.json_log import configure
 from app.settings import Settings
 from worker.devices import find_gpus, make_slots
 from worker.host import Host
@@ -48,11 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.slots < 0:
         parser.error("--slots must not be negative")
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    configure()
     settings = Settings()
     try:
         where = addresses(settings)

@@ -129,7 +129,8 @@ class Supervisor:
         """
         self._out_dir.mkdir(parents=True, exist_ok=True)
         log = self._log
-        mark(log, f"attempt {self.claim.attempt} begins")
+        asked = f", request {self.claim.request_id}" if self.claim.request_id else ""
+        mark(log, f"attempt {self.claim.attempt} begins{asked}")
         environment = child_environment(self.claim.resources.cpu_threads, self._gpus)
         environment |= self._task.variables
         request, warnings = self._task.request()

@@ -515,6 +515,8 @@ class Readiness(Answer):
 
     status: str = "ok"
     checks: dict[str, str]
+    warnings: list[str] = []
+    """What will be in the way of jobs before long, such as a disk that is nearly full."""
 
 
 class Version(Answer):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -42,8 +43,10 @@ log = logging.getLogger("gogooku3.api")
 class Envelope:
     """The outermost layer, plain ASGI so that streams pass through untouched."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, answered: Callable[[Scope, int, float], None]) -> None:
+        """`answered` is told of every request: its scope, the status and the seconds it took."""
         self._app = app
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,7 +95,9 @@ class Envelope:
             )
             await answer(scope, receive, send_marked)
         finally:
-            _log_line(scope, trail, status, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._answered(scope, status, seconds)
+            _log_line(scope, trail, status, seconds)
 
 
 def protect(headers: MutableHeaders) -> None:

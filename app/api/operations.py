@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import redis
 from fastapi import APIRouter, Depends
-from sqlalchemy.exc import SQLAlchemyError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -18,6 +20,8 @@ from app.api.problem import problem
 from app.api.release import VERSION
 from app.api.server import Server, ServerDep
 from app.db import Worker
+from app.db.migrate import head
+from app.disk import low_disk
 from app.jobs import read
 from app.jobs.workers import ALIVE_S
 
@@ -43,13 +47,32 @@ def healthz() -> Health:
     responses={503: problems(503)[503]},
 )
 def readyz(request: Request, server: ServerDep) -> Readiness | Response:
-    """Database, broker and the newest worker's heartbeat; 503 names what is missing."""
+    """Database with its schema, broker and the newest worker's heartbeat; 503 names what is
+    missing. A disk that fills up is a warning."""
     checks = {"database": _database(server), "broker": _broker(server)}
     checks["worker"] = _worker(server) if checks["database"] == "ok" else "unknown"
     missing = [f"{name}: {said}" for name, said in checks.items() if said != "ok"]
     if missing:
         return problem(request, 503, "not-ready", "; ".join(missing), checks=checks)
-    return Readiness(checks=checks)
+    return Readiness(checks=checks, warnings=_warnings(server))
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    dependencies=[Depends(reader), StorableQuery],
+    response_class=Response,
+    responses={
+        200: {
+            "description": "In Prometheus' text format",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+        **problems(),
+    },
+)
+def get_figures(server: ServerDep) -> Response:
+    """Queue, jobs, attempts and failures, workers and slots, webhooks, disk, requests by route."""
+    return Response(generate_latest(server.figures.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/version", summary="What runs here?")
@@ -103,10 +126,21 @@ def _worker_answer(row: Worker, alive_since: datetime) -> WorkerAnswer:
 
 def _database(server: Server) -> str:
     try:
-        server.database.ping()
+        with server.database.session() as session:
+            found = session.scalar(text("SELECT version_num FROM alembic_version"))
+    except ProgrammingError:
+        return "has no schema: run `gogooku3 db upgrade`"
     except SQLAlchemyError as error:
         return f"does not answer ({type(error).__name__})"
+    # A newer schema is one that a newer version, side by side with this one, has brought.
+    if found is None or found < head():
+        return f"has schema {found}, this version needs {head()}: run `gogooku3 db upgrade`"
     return "ok"
+
+
+def _warnings(server: Server) -> list[str]:
+    found = low_disk(server.settings.artifacts)
+    return [f"disk: {found}"] if found else []
 
 
 def _broker(server: Server) -> str:

@@ -9,6 +9,7 @@ import anyio
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.api.figures import Figures
 from app.api.keyring import Keyring
 from app.api.wakes import Wakes
 from app.broker.doorbell import Doorbell
@@ -34,6 +35,7 @@ class Server:
     """Hears it, for the streams of this process."""
     keyring: Keyring
     limiter: Limiter
+    figures: Figures
     redis_url: str
     open_access: bool
     """Whether a direct request from this machine needs no API key."""

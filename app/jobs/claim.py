@@ -42,6 +42,8 @@ class Claim:
     """What attempts up to this one left behind is not wanted any more."""
     trial: TrialRun | None
     """Of a sweep's trial: which run it is."""
+    request_id: str | None
+    """Of the request that submitted it, for the logs."""
     recorded_epoch: int
     """Everything up to this epoch is recorded for certain; later ones may be sent again."""
 
@@ -215,6 +217,7 @@ def _start(
         resume_path=_resume_path(session, job),
         forgotten_attempt=job.forgotten_attempt,
         trial=_trial(job),
+        request_id=job.request_id,
         recorded_epoch=_recorded_epoch(session, job.id),
     )
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 import time
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from app.api.json_log import JsonLines
 from app.jobs import workers
+from app.jobs.finish import finish
+from app.jobs.outcome import Outcome
+from app.jobs.record import record
+from app.json_log import JsonLines, bind
+from gogooku3.events import EpochEvent
 
 
 def test_root_leads_to_something_readable(http: httpx.Client) -> None:
@@ -33,7 +39,7 @@ def test_readiness_follows_the_newest_worker(running: Any, http: httpx.Client) -
 
     assert ready() == (503, "none has started")
     with running.database.session() as session:
-        worker = workers.register(session, host="h", pid=1, slots=2, device="cpu")
+        worker = workers.register(session, host="h", pid=1, slots=2)
     assert ready() == (200, "ok")
     assert http.get("/readyz").json()["checks"] == {
         "database": "ok",
@@ -53,6 +59,107 @@ def test_readiness_follows_the_newest_worker(running: Any, http: httpx.Client) -
     with running.database.session() as session:
         workers.stop(session, worker.id)
     assert ready()[0] == 503
+
+
+def test_readiness_warns_of_a_full_disk(
+    running: Any, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running.database.session() as session:
+        workers.register(session, host="h", pid=2, slots=1)
+    assert http.get("/readyz").json()["warnings"] == []
+    usage = shutil.disk_usage("/")._replace(total=10**12, free=10**8)
+    monkeypatch.setattr("app.disk.shutil.disk_usage", lambda _: usage)
+    answer = http.get("/readyz")
+    assert answer.status_code == 200, "jobs still run"
+    [warning] = answer.json()["warnings"]
+    assert warning.startswith("disk: 95 MiB"), warning
+    assert "gogooku3_disk_free_bytes 1e+08" in http.get("/metrics").text
+
+
+def test_readiness_names_an_old_schema(running: Any, http: httpx.Client) -> None:
+    with running.database.session() as session:
+        newest = session.scalar(text("SELECT version_num FROM alembic_version"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    try:
+        answer = http.get("/readyz")
+    finally:
+        with running.database.session() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": newest})
+    assert answer.status_code == 503
+    assert "schema 0001" in answer.json()["checks"]["database"]
+    assert "gogooku3 db upgrade" in answer.json()["detail"]
+
+
+def figures(http: httpx.Client) -> dict[str, float]:
+    """The samples of `/metrics`, by name and labels."""
+    answer = http.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    return {
+        sample.name + str(sorted(sample.labels.items()) or ""): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_figures_tell_of_jobs_attempts_and_requests(
+    serve: Any,
+    settings: Any,
+    dataset: Any,
+    fresh_database: Any,
+    redis_url: str,
+    spec: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.api.figures.KEPT_S", 0.0)
+    with (
+        fresh_database() as url,
+        serve(settings, url, redis_url, open_access=True) as one,
+        httpx.Client(base_url=one.url, trust_env=False, timeout=30) as http,
+    ):
+        jobs = [http.post("/v1/jobs", json=spec).json()["id"] for _ in range(3)]
+        http.get(f"/v1/jobs/{jobs[0]}")
+        http.get("/v1/no-such-thing/1")
+        running, failed = one.claim(), one.claim()
+        epoch = EpochEvent(epoch=1, metrics={"sys/gpu_util": 0.5}, duration_s=7.0)
+        reason = {"class": "oom", "code": "x", "message": "m", "next_action": None}
+        with one.database.session() as session:
+            record(session, running.job_id, running.attempt, [epoch])
+            finish(session, failed.job_id, failed.attempt, outcome=Outcome.FAILED, reason=reason)
+            worker = workers.register(session, host="h", pid=1, slots=3, gpus=("0", "1", "2"))
+            workers.heartbeat(session, worker.id, [{"job_id": "j", "attempt": 1, "slots": [0, 1]}])
+        found = figures(http)
+    assert found["gogooku3_queue_depth"] == 1
+    assert found["gogooku3_jobs[('kind', 'train'), ('state', 'running')]"] == 1
+    assert found["gogooku3_queue_oldest_wait_seconds"] > 0
+    assert found["gogooku3_job_wait_seconds_count"] == 2
+    assert found["gogooku3_attempt_run_seconds_count"] == 1
+    assert found["gogooku3_attempts_ended_total[('class', 'oom'), ('outcome', 'failed')]"] == 1
+    assert found["gogooku3_leases_lost_total"] == 0
+    assert found["gogooku3_epoch_seconds[('over', 'max')]"] == 7.0
+    assert found["gogooku3_gpu_utilisation"] == 0.5
+    assert found["gogooku3_slots[('device', 'cuda'), ('state', 'busy')]"] == 2
+    assert found["gogooku3_slots[('device', 'cuda'), ('state', 'free')]"] == 1
+    labels = "[('method', 'GET'), ('route', '/v1/jobs/{job_id}'), ('status', '200')]"
+    assert found[f"gogooku3_http_request_seconds_count{labels}"] == 1
+    labels = "[('method', 'GET'), ('route', 'none'), ('status', '404')]"
+    assert found[f"gogooku3_http_request_seconds_count{labels}"] == 1
+
+
+def test_figures_outlive_the_database(serve: Any, settings: Any, redis_url: str) -> None:
+    nowhere = "postgresql+psycopg://x@127.0.0.1:1/x"
+    with (
+        serve(settings, nowhere, redis_url, open_access=True) as one,
+        httpx.Client(base_url=one.url, trust_env=False, timeout=30) as http,
+    ):
+        assert figures(http)["gogooku3_database_up"] == 0
+
+
+def test_worker_logs_say_which_job_and_request() -> None:
+    record = logging.LogRecord("worker", logging.INFO, "f", 1, "started", None, None)
+    with bind(job_id="job_1", attempt=2, request_id="req_1"):
+        line = json.loads(JsonLines().format(record))
+    assert (line["job_id"], line["attempt"], line["request_id"]) == ("job_1", 2, "req_1")
+    assert "job_id" not in json.loads(JsonLines().format(record))
 
 
 def test_readiness_names_a_missing_broker(serve: Any, settings: Any, database_url: str) -> None:

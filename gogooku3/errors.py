@@ -84,6 +84,12 @@ class MissingExtraError(DatasetError):
     failure_class = "user"
 
 
+class LeakError(DatasetError):
+    """Training would see the future: the dataset or the split lets it in."""
+
+    code = "leak"
+
+
 class SplitError(DatasetError):
     """The split leaves a part without days."""
 

@@ -34,6 +34,7 @@ from gogooku3.training.device import deterministic
 from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, predict, spread
 from gogooku3.training.experiment import Experiment
 from gogooku3.training.journal import Journal
+from gogooku3.training.leaks import guard
 from gogooku3.training.progress import Progress
 from gogooku3.training.provenance import memory_bytes
 from gogooku3.training.reports import write_best, write_selection
@@ -85,11 +86,14 @@ def train(
         resume_interval_s: seconds between resume states within an epoch.
 
     Raises:
-        DatasetError, ConfigError: the parts don't fit together (nothing was trained).
+        DatasetError, ConfigError: the parts don't fit together, or a feature or the split lets in
+            the future (nothing was trained).
         DivergedError: a loss, gradient or score became NaN or infinite.
         CheckpointError: the resume state is damaged, or a written checkpoint does not reproduce.
     """
     experiment = Experiment.open(config, dataset, device)
+    if resume is None:
+        guard(experiment.panel, experiment.split, config.data)
     out_dir.mkdir(parents=True, exist_ok=True)
     with deterministic(experiment.device):
         run = _Run(experiment, out_dir, on_event, should_stop, resume_interval_s, recorded_epoch)

@@ -6,7 +6,7 @@ Each class's docstring is its default message: one sentence that says what to do
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Gogooku3Error(Exception):
@@ -15,8 +15,12 @@ class Gogooku3Error(Exception):
     code: ClassVar[str] = "error"
     failure_class: ClassVar[str] = "infra"
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, findings: tuple[dict[str, Any], ...] = ()
+    ) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.findings = findings
+        """The same in parts that a program can use."""
 
 
 class ConfigError(Gogooku3Error):

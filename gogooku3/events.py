@@ -37,6 +37,11 @@ class RunRequest(EventModel):
     """Length of the lease behind the lifeline; null = no lifeline."""
     cpu_threads: int = Field(default=2, ge=1)
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
+    """Of the only process, or of the first of several: the others take the next ones."""
+    ranks: int = Field(default=1, ge=1, le=64)
+    """Processes that train together; the trainer starts the others itself."""
+    memory_mb: int | None = None
+    """MiB that each of them may hold beside the mapped dataset; null = no limit."""
 
 
 class BuildRequest(EventModel):
@@ -155,7 +160,8 @@ class FailureEvent(EventModel):
     message: str
     next_action: str | None = None
     findings: tuple[dict[str, Any], ...] = ()
-    """What is wrong with the input of a dataset, one by one."""
+    """In parts: what is wrong with the input of a dataset, one by one; where a run diverged; which
+    batch would fit."""
 
 
 class EndEvent(EventModel):

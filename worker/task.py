@@ -114,6 +114,8 @@ class Training:
             lease_s=self._place.lease_s,
             cpu_threads=self._claim.resources.cpu_threads,
             device="cpu" if self._gpus is None else "cuda:0",
+            ranks=1 if self._gpus is None else len(self._gpus.split(",")),
+            memory_mb=self._claim.limits.memory_mb,
         )
         return request, warnings
 

@@ -37,6 +37,7 @@ from gogooku3.config.loss import (
     TurnoverConfig,
 )
 from gogooku3.config.model import (
+    BY_GRADIENT,
     AtftGatFanConfig,
     AttentionConfig,
     EncoderConfig,
@@ -85,6 +86,7 @@ from gogooku3.config.train import (
 )
 
 __all__ = [
+    "BY_GRADIENT",
     "MAX_LABELS",
     "AdaBeliefConfig",
     "AdamWConfig",

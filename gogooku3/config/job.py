@@ -23,8 +23,8 @@ class ResourcesConfig(ConfigModel):
     """What the job asks of the worker."""
 
     gpus: int = Field(default=0, ge=0, le=16)
-    """GPUs of one worker, one slot each, that the job has to itself; where no worker has any, it
-    trains on the CPU and says so in a warning."""
+    """GPUs of one worker, one slot each, that the job has to itself, each training on its share of
+    every step's days; where no worker has any, it trains on the CPU and says so in a warning."""
     cpu_threads: int = Field(default=2, ge=1, le=256)
     """Threads of every arithmetic library in the trainer, set before it starts."""
 
@@ -34,6 +34,9 @@ class LimitsConfig(ConfigModel):
 
     max_attempts: int = Field(default=3, ge=1, le=100)
     """Runs the job may use up when its worker or trainer is lost."""
+    memory_mb: int | None = Field(default=None, ge=256, le=16_777_216)
+    """MiB of memory that a trainer's process may hold beside the mapped dataset, which all share;
+    null = no limit. A run that needs more fails as `oom`, and is told which batch would fit."""
     timeout_s: int | None = Field(default=None, ge=1, le=30 * 86_400)
     """Wall-clock limit of one attempt; null = none."""
 

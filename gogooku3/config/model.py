@@ -325,6 +325,10 @@ def _derived_head(head: HeadConfig, width: int) -> HeadConfig:
     return head.model_copy(update={"hidden": head.hidden or max(1, width // 2)})
 
 
+BY_GRADIENT = (AtftGatFanConfig, LstmConfig, GatOnlyConfig)
+"""Configurations of the models that learn step by step: several processes can share their days."""
+
+
 def edges_of(model: ModelConfig) -> GraphConfig | None:
     """How the graph that a model needs is made; None = it needs none."""
     return model.edges if isinstance(model, AtftGatFanConfig | GatOnlyConfig) else None

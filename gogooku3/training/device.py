@@ -21,6 +21,12 @@ def open_device(name: str) -> torch.device:
     return device
 
 
+def device_of(first: str, rank: int) -> str:
+    """The device of a rank: the leading rank's own, the next GPUs for those that follow."""
+    device = torch.device(first)
+    return first if device.type == "cpu" else f"{device.type}:{(device.index or 0) + rank}"
+
+
 def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
     """`auto` is bf16 on a GPU that has it, else fp32."""
     if asked != "auto":

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from gogooku3.config import AtftGatFanConfig, TrainConfig
+from gogooku3.data.batch import Batch
 from gogooku3.data.epochs import epoch_batches, steps_per_epoch
-from gogooku3.errors import DivergedError
 from gogooku3.losses import Loss
 from gogooku3.models.base import Model
 from gogooku3.optim import Schedule
 from gogooku3.training.device import Precision, autocast
+from gogooku3.training.divergence import Divergence
 from gogooku3.training.feed import Feed
 from gogooku3.training.seeds import derive, generator
 from gogooku3.training.statistics import EpochStatistics
+from gogooku3.training.team import ALONE, Team
+
+AfterStep = Callable[[int, float, Callable[[], None]], bool]
+"""Told the number of steps done, the last one's seconds, and what raises DivergedError if any step
+so far left a value that is not finite, which no state may be kept after. True = stop."""
 
 
 @dataclass
@@ -33,6 +40,7 @@ class Learner:
     schedule: Schedule
     feed: Feed
     precision: Precision
+    team: Team = ALONE
 
     def steps(self, days: Sequence[int]) -> int:
         """Optimiser steps in an epoch over `days`."""
@@ -49,93 +57,90 @@ class Learner:
         days: Sequence[int],
         start: int,
         statistics: EpochStatistics,
-        after_step: Callable[[int, float], bool],
+        after_step: AfterStep,
     ) -> bool:
         """Train over `days` from step `start` of `epoch` on; false if told to stop before its end.
 
         Args:
             epoch: from 1; it and the config's seed fix the order of the days.
-            after_step: told the number of steps done and the last one's seconds; true = stop.
 
         Raises:
             DivergedError: a loss or gradient is NaN or infinite.
         """
-        config = self.config.batch
-        batches = epoch_batches(days, config, self.config.seed, epoch)
+        size = self.config.batch.batches_per_step
+        batches = epoch_batches(days, self.config.batch, self.config.seed, epoch)
         # The steps of a whole epoch are known, so that the schedule is a function of the step.
         steps = self.steps(days)
-        checked = start
+        groups = [batches[step * size : (step + 1) * size] for step in range(steps)]
+        divergence = Divergence(
+            feed=self.feed,
+            epoch=epoch,
+            groups=groups,
+            batches=lambda step: self._batches(epoch, step, groups[step]),
+            statistics=statistics,
+            checked=start,
+        )
         self.model.train()
         for step in range(start, steps):
             began = time.monotonic()
-            first = step * config.batches_per_step
-            group = batches[first : first + config.batches_per_step]
-            self._step(epoch, step, steps, group, statistics)
-            # On the CPU looking is free; a GPU is only asked when the epoch is over.
+            self.step(epoch, step, (epoch - 1) * steps + step, groups[step], statistics)
+            # On the CPU looking is free; a GPU is only asked when the epoch is over, or before
+            # something is kept.
+            verify = partial(divergence.check, step + 1, self.optimizer.param_groups[0]["lr"])
             if self.feed.device.type == "cpu" or step == steps - 1:
-                self.check(epoch, checked, step + 1, batches, statistics)
-                checked = step + 1
+                verify()
             seconds = time.monotonic() - began
             statistics.elapsed_s += seconds
-            if after_step(step + 1, seconds) and step + 1 < steps:
-                self.check(epoch, checked, step + 1, batches, statistics)
+            if after_step(step + 1, seconds, verify) and step + 1 < steps:
+                verify()
                 return False
         return True
 
-    def check(
-        self,
-        epoch: int,
-        start: int,
-        end: int,
-        batches: Sequence[Sequence[int]],
-        statistics: EpochStatistics,
-    ) -> None:
-        """Raise DivergedError if a step in `start..end` left a value that is not finite."""
-        bad = statistics.first_bad_step(start, end)
-        if bad is None:
-            return
-        size = self.config.batch.batches_per_step
-        days = [day for batch in batches[bad * size : (bad + 1) * size] for day in batch]
-        dates = ", ".join(day.isoformat() for day in self.feed.dates(days)[:8])
-        raise DivergedError(
-            f"the loss or its gradient became NaN or infinite in epoch {epoch} at step {bad + 1} "
-            f"of {statistics.steps}, training on {dates}, learning rate "
-            f"{self.optimizer.param_groups[0]['lr']:.3g}"
-        )
-
-    def _step(
+    def step(
         self,
         epoch: int,
         step: int,
-        steps: int,
+        global_step: int,
         group: Sequence[Sequence[int]],
         statistics: EpochStatistics,
     ) -> None:
-        seed = self.config.seed
-        torch.manual_seed(derive(seed, "dropout", epoch, step))
-        sample = generator(seed, "stocks", epoch, step)
-        lr = self.schedule.lr_at((epoch - 1) * steps + step)
+        """One optimiser step over the days of some batches: this rank's share of them."""
+        lr = self.schedule.lr_at(global_step)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         days = sum(len(batch) for batch in group)
-        for batch_days in group:
-            self._backward(step, batch_days, len(batch_days) / days, sample, statistics)
-        statistics.add(step, "grad_norm", self._clip())
+        whole = self.config.batch.batches_per_step >= self.team.size
+        for number, batch_days in self.team.share(group, whole):
+            self._backward((epoch, step, number), batch_days, len(batch_days) / days, statistics)
+        self.team.sum_gradients(self.model.parameters())
+        self._clip(step, statistics)
         self.optimizer.step()
+
+    def _batches(self, epoch: int, step: int, group: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """The batches of a step as they were, all ranks'."""
+        for number, days in enumerate(group):
+            yield self._batch((epoch, step, number), days)
+
+    def _batch(self, place: tuple[int, int, int], days: Sequence[int]) -> Batch:
+        """The batch at (epoch, step, number in the step)."""
+        sample = generator(self.config.seed, "stocks", *place)
+        return self.feed.batch(days, self.config.batch.stocks_per_step, sample)
 
     def _backward(
         self,
-        step: int,
+        place: tuple[int, int, int],
         days: Sequence[int],
         share: float,
-        sample: torch.Generator,
         statistics: EpochStatistics,
     ) -> None:
         """Add one batch's share of the step's gradient."""
+        _, step, _ = place
         began = time.monotonic()
-        batch = self.feed.batch(days, self.config.batch.stocks_per_step, sample)
+        batch = self._batch(place, days)
         statistics.wait_s += time.monotonic() - began
+        # By batch, not by step: whichever rank takes the batch drops out the same.
+        torch.manual_seed(derive(self.config.seed, "dropout", *place))
         with autocast(self.feed.device, self.precision):
             output = self.model(batch)
         score_BNK = output.score_BNK.float()
@@ -162,9 +167,18 @@ class Learner:
         model = self.config.model
         return model.fan.aux_weight if isinstance(model, AtftGatFanConfig) else 0.0
 
-    def _clip(self) -> Tensor:
-        """Scale the gradient down to `clip_norm`, if there is one; the norm it had."""
+    def _clip(self, step: int, statistics: EpochStatistics) -> None:
+        """Scale the gradient down to `clip_norm`, if there is one; note the norms it had."""
+        named = [(name, p) for name, p in self.model.named_parameters() if p.grad is not None]
+        parameters = [parameter for _, parameter in named]
+        norm_P = gradient_norms(parameters)
+        total = torch.linalg.vector_norm(norm_P)
+        statistics.note_gradient(step, total, norm_P, [name for name, _ in named])
         limit = self.config.optimizer.clip_norm
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        most = float("inf") if limit is None else limit
-        return torch.nn.utils.clip_grad_norm_(parameters, most)
+        if limit is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
+
+
+def gradient_norms(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
+    """Norm of each parameter's gradient, on the device."""
+    return torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None]))

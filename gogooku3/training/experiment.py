@@ -24,6 +24,7 @@ from gogooku3.training.feed import Feed
 from gogooku3.training.manifest import DatasetOrigin, Manifest, Signature, Stretch
 from gogooku3.training.provenance import code_version, environment, process
 from gogooku3.training.seeds import derive
+from gogooku3.training.team import ALONE, Team
 
 
 @dataclass
@@ -40,9 +41,12 @@ class Experiment:
     feed: Feed
     learner: Learner | None
     """None for a model that doesn't learn by gradient."""
+    team: Team
 
     @classmethod
-    def open(cls, config: TrainConfig, dataset: Path, device_name: str) -> Experiment:
+    def open(
+        cls, config: TrainConfig, dataset: Path, device_name: str, team: Team = ALONE
+    ) -> Experiment:
         """Open the dataset and build the model.
 
         Raises:
@@ -67,7 +71,7 @@ class Experiment:
         model = build_model(config.model, shape).to(device)
         feed = Feed(panel, config, device)
         precision = choose_precision(config.precision, device)
-        experiment = cls(config, panel, split, device, precision, shape, model, feed, None)
+        experiment = cls(config, panel, split, device, precision, shape, model, feed, None, team)
         if model.learns == "gradient":
             experiment.learner = experiment._learner()
         return experiment
@@ -87,6 +91,7 @@ class Experiment:
         header = self.panel.header
         return {
             **process(self.device, self.precision),
+            "ranks": self.team.size,
             "dataset": {
                 "name": header.name,
                 "fingerprint": header.fingerprint,
@@ -149,4 +154,5 @@ class Experiment:
             ),
             feed=self.feed,
             precision=self.precision,
+            team=self.team,
         )

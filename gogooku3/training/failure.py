@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 
-import torch
-
 from gogooku3.errors import DatasetError, DivergedError, Gogooku3Error
 from gogooku3.events import FailureEvent
+from gogooku3.training.memory import MIB, asked_bytes, is_out_of_memory
+from gogooku3.training.probe import Fit
 
 _NO_MEMORY = "use a smaller model, look-back or batch (batch.stocks_per_step), or a larger machine"
 
@@ -20,10 +20,16 @@ def failure_of(error: BaseException) -> FailureEvent:
             code=error.code,
             message=str(error),
             next_action=_next_action(error),
+            findings=error.findings,
         )
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
+        asked = asked_bytes(error)
+        more = f" when it asked for {asked / MIB:.0f} MiB more" if asked else ""
         return FailureEvent(
-            failure_class="oom", code="oom", message=_first_line(error), next_action=_NO_MEMORY
+            failure_class="oom",
+            code="oom",
+            message=f"the trainer ran out of memory{more}: {_first_line(error)}",
+            next_action=_NO_MEMORY,
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FailureEvent(
@@ -40,19 +46,32 @@ def failure_of(error: BaseException) -> FailureEvent:
     )
 
 
+def with_fit(failure: FailureEvent, fit: Fit | None) -> FailureEvent:
+    """A failure for lack of memory that tells of the largest batch that would fit."""
+    if fit is None:
+        action = "no smaller batch fitted either: use a smaller model or look-back, or more memory"
+        return failure.model_copy(update={"next_action": action})
+    if fit.is_asked:
+        action = (
+            "the batch itself fits, measured: what did not is the scoring of whole days; use a "
+            "smaller model or look-back, or more memory"
+        )
+        return failure.model_copy(update={"next_action": action})
+    settings = ", ".join(f"{name} = {value}" for name, value in fit.changes.items())
+    return failure.model_copy(
+        update={
+            "next_action": f"set {settings}: the largest batch that fitted, measured",
+            "findings": ({"largest_fit": fit.changes},),
+        }
+    )
+
+
 def _next_action(error: Gogooku3Error) -> str | None:
     if isinstance(error, DivergedError):
         return "lower optimizer.lr, lengthen the warm-up or set optimizer.clip_norm"
     if isinstance(error, DatasetError):
         return "check the dataset with `gogooku3 data inspect`, or build it again"
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # torch has no class of its own for the CPU allocator's failure.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from datetime import date
 
 import torch
 
-from gogooku3.config import TrainConfig, edges_of
+from gogooku3.config import BatchConfig, TrainConfig, edges_of
 from gogooku3.data.batch import Batch
 from gogooku3.data.batches import BatchMaker
 from gogooku3.data.panel import Panel
@@ -15,7 +15,18 @@ from gogooku3.data.scaling import MarketScaling
 from gogooku3.graph import GraphBuilder
 
 EVALUATION_STOCKS = 4096
-"""Stocks an evaluation batch holds at most, unless one day alone has more, or a training block."""
+"""Windows an evaluation batch holds at most, unless one day alone has more or training has blocks.
+"""
+
+
+def evaluation_days(batch: BatchConfig, widest: int) -> int:
+    """Days that are scored at once, `widest` stocks on each at most."""
+    stocks = min(batch.stocks_per_step or widest, widest)
+    if batch.block_days > 1:
+        windows = batch.block_days * stocks
+    else:
+        windows = min(batch.days_per_step * stocks, EVALUATION_STOCKS)
+    return max(1, windows // widest)
 
 
 class Feed:
@@ -35,10 +46,15 @@ class Feed:
         on the training days. Raises as `BatchMaker`."""
         self.panel = panel
         self.device = device
-        self._block_days = config.batch.block_days
+        self._batch = config.batch
         self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling)
         edges = edges_of(config.model)
         self._graph = None if edges is None else GraphBuilder(panel, edges)
+
+    @property
+    def features(self) -> Sequence[str]:
+        """Names of the last axis of x_BNTF."""
+        return self._maker.features
 
     @property
     def scaling(self) -> MarketScaling:
@@ -53,15 +69,15 @@ class Feed:
     ) -> Batch:
         """A training batch of some days of the panel's calendar, consecutive ones if the
         configuration has blocks; all stocks, or a sample."""
-        make = self._maker.block if self._block_days > 1 else self._maker.make
+        make = self._maker.block if self._batch.block_days > 1 else self._maker.make
         return self._ready(make(days, stocks_per_day, generator))
 
     def evaluation_batches(self, days: Sequence[int]) -> Iterator[Batch]:
-        """All stocks of increasing days, in blocks of days that are few enough together to be
-        scored at once."""
+        """All stocks of increasing days, in blocks of days that take no more memory to score than
+        a training batch takes to learn from, if there is more than one day in a block."""
         if days:
-            widest = int(self.panel.universe_TN[list(days)].sum(dim=1).max())
-            count = max(1, EVALUATION_STOCKS // max(1, widest), self._block_days)
+            widest = max(1, int(self.panel.universe_TN[list(days)].sum(dim=1).max()))
+            count = evaluation_days(self._batch, widest)
             yield from map(self._ready, self._maker.blocks(days, count))
 
     def _ready(self, batch: Batch) -> Batch:

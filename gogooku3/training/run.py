@@ -1,7 +1,8 @@
 """The trainer process: `python -m gogooku3.training.run --events-fd N [--lifeline-fd M]`.
 
 A RunRequest comes as JSON on standard input; events go as JSON lines to the inherited pipe N;
-lease renewals come through the pipe M. SIGTERM asks for the resume state and an end.
+lease renewals come through the pipe M. SIGTERM asks for the resume state and an end. With several
+ranks this process leads, and starts the others.
 Exit codes: 0 = completed or stopped early, 3 = interrupted, 4 = failed (after a failure event),
 75 = the lease was lost.
 """
@@ -12,16 +13,27 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from gogooku3.config import BY_GRADIENT
 from gogooku3.events import FailureEvent, RunRequest
 from gogooku3.lifeline import Lifeline
 from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe
 from gogooku3.training import log
+from gogooku3.training.ranks import Followers, hold_on
+
+if TYPE_CHECKING:
+    from gogooku3.training.probe import Fit
+
+OTHERS_S = 5.0
+"""How long an error is held back that may only be the echo of another rank's."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gogooku3.training.run")
     parser.add_argument("--events-fd", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int)
+    parser.add_argument("--rank", type=int, default=0, help="given by the leading process")
+    parser.add_argument("--meeting-point", type=Path, help="where the ranks find each other")
+    parser.add_argument("--leash-fd", type=int, help="closed when the leading process is gone")
     given = parser.parse_args(arguments)
     log.to_standard_output()
     stop = threading.Event()
@@ -44,25 +59,64 @@ def main(arguments: list[str] | None = None) -> int:
     except ValidationError as error:
         pipe.send(FailureEvent(failure_class="user", code="invalid-request", message=str(error)))
         return EXIT_FAILED
+    if given.leash_fd is not None:
+        hold_on(given.leash_fd)
     if given.lifeline_fd is not None and request.lease_s is not None:
         Lifeline(given.lifeline_fd, request.lease_s, stop.set).start()
-    return run(request, pipe, stop)
+    if given.meeting_point is not None:
+        return run(request, pipe, stop, rank=given.rank, meeting_point=given.meeting_point)
+    if request.ranks == 1 or not isinstance(request.config.model, BY_GRADIENT):
+        return run(request.model_copy(update={"ranks": 1}), pipe, stop)
+    return lead(request, pipe, stop)
 
 
-def run(request: RunRequest, pipe: EventPipe, stop: threading.Event) -> int:
+def lead(request: RunRequest, pipe: EventPipe, stop: threading.Event) -> int:
+    """Run as the first of several ranks."""
+
+    def lost(failure: FailureEvent) -> None:
+        pipe.send(failure)
+        os._exit(EXIT_FAILED)
+
+    with tempfile.TemporaryDirectory(prefix="gogooku3-ranks-") as folder:
+        meeting_point = Path(folder) / "meeting-point"
+        followers = Followers(request, meeting_point, lost)
+        try:
+            return run(request, pipe, stop, meeting_point=meeting_point, followers=followers)
+        finally:
+            followers.end()
+
+
+def run(
+    request: RunRequest,
+    pipe: EventPipe,
+    stop: threading.Event,
+    *,
+    rank: int = 0,
+    meeting_point: Path | None = None,
+    followers: Followers | None = None,
+) -> int:
     """Train as asked; every end is told through the pipe."""
     # Threads that wait by spinning take the cores from whoever they wait for: beside a few other
     # processes on two cores a step took 20 times longer. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Ranks are of one host, and nobody else is to reach them.
+    os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     # torch takes seconds to load: the lifeline is watched and SIGTERM heard before that.
     import torch
 
-    from gogooku3.training.failure import failure_of
+    from gogooku3.training.device import device_of
+    from gogooku3.training.failure import failure_of, with_fit
+    from gogooku3.training.team import ALONE, Team
     from gogooku3.training.trainer import train
 
+    threads = max(1, request.cpu_threads // request.ranks)
+    device = device_of(request.device, rank)
     try:
-        torch.set_num_threads(request.cpu_threads)
-        torch.set_num_interop_threads(request.cpu_threads)
+        torch.set_num_threads(threads)
+        torch.set_num_interop_threads(threads)
+        team = ALONE
+        if meeting_point is not None:
+            team = Team.join(rank, request.ranks, torch.device(device), meeting_point)
         result = train(
             request.config,
             dataset=request.dataset,
@@ -71,13 +125,33 @@ def run(request: RunRequest, pipe: EventPipe, stop: threading.Event) -> int:
             should_stop=stop.is_set,
             resume=request.resume,
             recorded_epoch=request.recorded_epoch,
-            device=request.device,
+            device=device,
+            memory_mb=request.memory_mb,
+            team=team,
         )
+        team.leave()
+        return EXIT_INTERRUPTED if result.outcome == "interrupted" else 0
     except Exception as error:
         traceback.print_exc()
-        pipe.send(failure_of(error))
-        return EXIT_FAILED
-    return EXIT_INTERRUPTED if result.outcome == "interrupted" else 0
+        failure = failure_of(error)
+    # Whatever the failed run held is free by now.
+    if followers is not None and failure.failure_class == "infra":
+        failure = followers.failure(OTHERS_S) or failure
+    if failure.failure_class == "oom" and rank == 0:
+        failure = with_fit(failure, _largest_fit(request, device, stop))
+    pipe.send(failure)
+    return EXIT_FAILED
+
+
+def _largest_fit(request: RunRequest, device: str, stop: threading.Event) -> Fit | None:
+    from gogooku3.training.probe import largest_fit  # brings torch
+
+    try:
+        return largest_fit(request.config, request.dataset, device, request.memory_mb, stop.is_set)
+    except Exception:
+        # What is to be told is the failure itself: the search for advice must not hide it.
+        traceback.print_exc()
+        return None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ class EpochStatistics:
         self.steps = steps
         self._device = device
         self._rows_S: dict[str, Tensor] = {}
+        self._bad_parameter_S = torch.zeros(steps, dtype=torch.int64, device=device)
+        self._parameters: tuple[str | None, ...] = (None,)
         self._samples = torch.zeros((), dtype=torch.int64, device=device)
         self._days = 0
         self.elapsed_s = 0.0
@@ -32,6 +35,23 @@ class EpochStatistics:
         if name not in self._rows_S:
             self._rows_S[name] = torch.zeros(self.steps, device=self._device)
         self._rows_S[name][step] += value.detach().float()
+
+    def note_gradient(self, step: int, total: Tensor, norm_P: Tensor, names: Sequence[str]) -> None:
+        """Note a step's gradient norms: of all parameters together and of each one."""
+        self.add(step, "grad_norm", total)
+        bad_P = ~norm_P.isfinite()
+        # The place after the last one stands for none.
+        first = torch.where(bad_P.any(), bad_P.int().argmax(), len(bad_P))
+        self._bad_parameter_S[step] = first
+        self._parameters = (*names, None)
+
+    def bad_parameter(self, step: int) -> str | None:
+        """The first parameter whose gradient was not finite in a step."""
+        return self._parameters[int(self._bad_parameter_S[step])]
+
+    def at(self, step: int) -> dict[str, float]:
+        """The values of one step (a device read each)."""
+        return {name: row_S[step].item() for name, row_S in self._rows_S.items()}
 
     def count(self, mask_BN: Tensor) -> None:
         """Count a batch's samples."""
@@ -67,6 +87,21 @@ class EpochStatistics:
             "elapsed_s": self.elapsed_s,
             "wait_s": self.wait_s,
         }
+
+    def with_ranks(self, states: Sequence[dict[str, Any]]) -> EpochStatistics:
+        """The statistics of all ranks' shares of the steps, from their states. Sums, but for the
+        gradient's norm, which every rank knows whole, and the time, which passes once."""
+        whole = EpochStatistics(self.steps, torch.device("cpu"))
+        whole.restore(states[0])
+        for state in states[1:]:
+            for name, row_S in state["rows"].items():
+                if name not in whole._rows_S:
+                    whole._rows_S[name] = torch.zeros_like(row_S)
+                if name != "grad_norm":
+                    whole._rows_S[name] += row_S
+            whole._samples += state["samples"]
+            whole._days += state["days"]
+        return whole
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a resume state of the same epoch."""

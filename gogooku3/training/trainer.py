@@ -35,11 +35,13 @@ from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, pred
 from gogooku3.training.experiment import Experiment
 from gogooku3.training.journal import Journal
 from gogooku3.training.leaks import guard
+from gogooku3.training.memory import limit_memory
 from gogooku3.training.progress import Progress
 from gogooku3.training.provenance import memory_bytes
 from gogooku3.training.reports import write_best, write_selection
 from gogooku3.training.resume import FILE_NAME, ResumeState, load_resume, save_resume
 from gogooku3.training.statistics import EpochStatistics
+from gogooku3.training.team import ALONE, Team
 
 Outcome = Literal["completed", "stopped_early", "interrupted"]
 
@@ -71,6 +73,8 @@ def train(
     recorded_epoch: int = 0,
     device: str = "cpu",
     resume_interval_s: float = RESUME_INTERVAL_S,
+    memory_mb: int | None = None,
+    team: Team = ALONE,
 ) -> TrainResult:
     """Train a model, telling `on_event` what happens.
 
@@ -84,6 +88,9 @@ def train(
             told again.
         device: `cpu` or `cuda:0`.
         resume_interval_s: seconds between resume states within an epoch.
+        memory_mb: MiB that this process may hold beside the mapped dataset; None = no limit.
+        team: this process's place among several that train together, all called with the same
+            arguments but `device`. Only the leading one writes files and tells events.
 
     Raises:
         DatasetError, ConfigError: the parts don't fit together, or a feature or the split lets in
@@ -91,13 +98,20 @@ def train(
         DivergedError: a loss, gradient or score became NaN or infinite.
         CheckpointError: the resume state is damaged, or a written checkpoint does not reproduce.
     """
-    experiment = Experiment.open(config, dataset, device)
-    if resume is None:
+    experiment = Experiment.open(config, dataset, device, team)
+    limit_memory(memory_mb)
+    if resume is None and team.leads:
         guard(experiment.panel, experiment.split, config.data)
+    if not team.leads:
+        on_event = _say_nothing
     out_dir.mkdir(parents=True, exist_ok=True)
     with deterministic(experiment.device):
         run = _Run(experiment, out_dir, on_event, should_stop, resume_interval_s, recorded_epoch)
         return run.execute(resume)
+
+
+def _say_nothing(event: Event) -> None:
+    """What ranks tell that do not lead."""
 
 
 @dataclass
@@ -159,6 +173,7 @@ class _Run:
                 self._save_and_tell_resume()
                 return "interrupted"
             self._finish(epoch, evaluation, began)
+            self._follow(epoch)
         return "stopped_early" if self.done < self.experiment.epochs else "completed"
 
     def _is_over(self) -> bool:
@@ -167,7 +182,7 @@ class _Run:
     def _learn(self, epoch: int) -> None:
         """Train one epoch. Raises Interrupted at a step boundary if asked to stop."""
         experiment = self.experiment
-        if self.should_stop():
+        if any(experiment.team.agree(self.should_stop())):
             raise Interrupted
         if experiment.learner is None:
             if experiment.model.learns == "fit":
@@ -179,7 +194,7 @@ class _Run:
             experiment.split.train_D,
             self.step,
             self.statistics,
-            lambda step, seconds: self._after_step(epoch, step, seconds),
+            lambda step, seconds, verify: self._after_step(epoch, step, seconds, verify),
         )
         if not whole:
             raise Interrupted
@@ -204,15 +219,34 @@ class _Run:
         self.experiment.model.fit(batches(), check)
         self.statistics.elapsed_s = time.monotonic() - began
 
-    def _after_step(self, epoch: int, step: int, seconds: float) -> bool:
+    def _after_step(
+        self, epoch: int, step: int, seconds: float, verify: Callable[[], None]
+    ) -> bool:
         self.step = step
         self.progress.measured_step(seconds)
         self.progress.at(epoch, step)
-        if time.monotonic() - self.saved_at >= self.resume_interval_s:
+        is_due = time.monotonic() - self.saved_at >= self.resume_interval_s
+        team = self.experiment.team
+        must_save, must_stop = team.agree(is_due and team.leads, self.should_stop())
+        if must_save:
+            verify()
             self._save_and_tell_resume()
-        return self.should_stop()
+        return must_stop
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self) -> Evaluation | None:
+        """The epoch's scores and metrics, at the leading rank. Raises Interrupted on all ranks."""
+        team = self.experiment.team
+        found, is_interrupted = None, False
+        if team.leads:
+            try:
+                found = self._score_epoch()
+            except Interrupted:
+                is_interrupted = True
+        if any(team.agree(is_interrupted)):
+            raise Interrupted
+        return found
+
+    def _score_epoch(self) -> Evaluation:
         """The validation days' scores and metrics, beside those of a few training days."""
         experiment = self.experiment
         days = spread(experiment.split.train_D, experiment.config.evaluation.train_days)
@@ -232,9 +266,17 @@ class _Run:
             should_stop=self.should_stop,
         )
 
-    def _finish(self, epoch: int, evaluation: Evaluation, began: float) -> None:
+    def _follow(self, epoch: int) -> None:
+        """All ranks go on from what the leading one found."""
+        self.done, self.step = epoch, 0
+        self.best.restore(self.experiment.team.led(self.best.state()))
+        self.statistics = self._fresh_statistics()
+
+    def _finish(self, epoch: int, evaluation: Evaluation | None, began: float) -> None:
         """An epoch is trained and evaluated: write what it left, then tell."""
-        experiment, statistics = self.experiment, self.statistics
+        experiment, statistics = self.experiment, self._whole_statistics()
+        if evaluation is None or statistics is None:
+            return
         metrics = statistics.metrics() | evaluation.metrics
         if experiment.learner is not None:
             metrics["train/lr"] = experiment.learner.mean_lr(epoch, experiment.steps)
@@ -256,8 +298,7 @@ class _Run:
         self.journal.note(EpochEvent(epoch=epoch, metrics=metrics, duration_s=duration_s))
         if checkpoint is not None:
             self.journal.note(checkpoint)
-        self.statistics = self._fresh_statistics()
-        self._save_resume()
+        self._save_resume(None)
         self.journal.tell(epoch)
         self._tell_resume()
 
@@ -299,17 +340,32 @@ class _Run:
         if experiment.learner is not None and state.optimizer is not None:
             experiment.learner.optimizer.load_state_dict(state.optimizer)
         self.done, self.step = state.epoch, state.step
-        self.journal.restore(state.events, path.parent)
+        if experiment.team.leads:
+            self.journal.restore(state.events, path.parent)
         self.selection = state.selection
         self.best.restore(state.best)
-        if state.statistics is not None:
+        # The leading rank holds what all ranks had done.
+        if state.statistics is not None and experiment.team.leads:
             self.statistics.restore(state.statistics)
 
     def _save_and_tell_resume(self) -> None:
-        self._save_resume()
-        self._tell_resume()
+        """Within an epoch; all ranks call it."""
+        statistics = self._whole_statistics()
+        self.saved_at = time.monotonic()
+        if statistics is not None:
+            self._save_resume(statistics if self.step else None)
+            self._tell_resume()
 
-    def _save_resume(self) -> None:
+    def _whole_statistics(self) -> EpochStatistics | None:
+        """The epoch's statistics of all ranks, at the leading one."""
+        team = self.experiment.team
+        if team.size == 1:
+            return self.statistics
+        states = team.gather(self.statistics.state())
+        return self.statistics.with_ranks(states) if states else None
+
+    def _save_resume(self, statistics: EpochStatistics | None) -> None:
+        """Write the resume state, with the statistics of the epoch under way."""
         experiment = self.experiment
         optimizer = experiment.learner.optimizer.state_dict() if experiment.learner else None
         save_resume(
@@ -321,7 +377,7 @@ class _Run:
                 step=self.step,
                 weights=experiment.model.state_dict(),
                 optimizer=optimizer,
-                statistics=self.statistics.state() if self.step else None,
+                statistics=None if statistics is None else statistics.state(),
                 best=self.best.state(),
                 events=self.journal.lines(),
                 selection=self.selection,

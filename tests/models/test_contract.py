@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from gogooku3.config import LossConfig, ModelConfig
+from gogooku3.config import BY_GRADIENT, LossConfig, ModelConfig
 from gogooku3.data.batch import Batch
 from gogooku3.losses import build_loss
 from gogooku3.models import MODELS, Model, ModelShape, build_model
@@ -182,6 +182,13 @@ def test_the_gradient_reaches_every_parameter(
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().max() > 1e-9, name
+
+
+@ALL
+def test_its_configuration_knows_how_it_learns(
+    kind: str, make_model: Callable[[str], Model]
+) -> None:
+    assert isinstance(config_of(kind), BY_GRADIENT) == (make_model(kind).learns == "gradient")
 
 
 @ALL

@@ -19,7 +19,7 @@ def one_step(config: TrainConfig, dataset: Path) -> tuple[dict[str, torch.Tensor
     learner = experiment.learner
     assert learner is not None
     statistics = EpochStatistics(experiment.steps, experiment.device)
-    whole = learner.epoch(1, experiment.split.train_D, 0, statistics, lambda step, seconds: True)
+    whole = learner.epoch(1, experiment.split.train_D, 0, statistics, lambda *told: True)
     assert not whole
     gradients = {
         name: parameter.grad.clone()
@@ -69,7 +69,7 @@ def test_steps_and_the_last_smaller_one(
     learner = experiment.learner
     assert learner is not None
     statistics = EpochStatistics(experiment.steps, experiment.device)
-    assert learner.epoch(1, experiment.split.train_D, 0, statistics, lambda step, seconds: False)
+    assert learner.epoch(1, experiment.split.train_D, 0, statistics, lambda *told: False)
     assert statistics.state()["days"] == days
 
 
@@ -81,5 +81,5 @@ def test_steps_of_blocks_see_every_day_once(
     learner = experiment.learner
     assert learner is not None
     statistics = EpochStatistics(experiment.steps, experiment.device)
-    assert learner.epoch(1, experiment.split.train_D, 0, statistics, lambda step, seconds: False)
+    assert learner.epoch(1, experiment.split.train_D, 0, statistics, lambda *told: False)
     assert statistics.state()["days"] == len(experiment.split.train_D)

@@ -111,7 +111,7 @@ def test_interrupted_anywhere_it_ends_the_same(
 def test_stopped_at_every_step_it_ends_the_same(
     tiny: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
-    config = make_config()
+    config = make_config(max_epochs=4, evaluation={"train_days": 0})
     whole = train(config, dataset=tiny, out_dir=tmp_path / "whole", on_event=lambda e: None)
     resume, runs = None, 0
     while True:
@@ -120,7 +120,7 @@ def test_stopped_at_every_step_it_ends_the_same(
             dataset=tiny,
             out_dir=tmp_path / "parts",
             on_event=lambda e: None,
-            should_stop=StopAfter(2),
+            should_stop=StopAfter(5),
             resume=resume,
         )
         runs += 1
@@ -218,13 +218,13 @@ def test_an_epoch_is_told_once_though_the_resume_state_is_older(
     tiny: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
     """Killed after telling epoch 2, before telling of the resume state that holds it."""
-    config = make_config(max_epochs=3)
+    config = make_config(max_epochs=3, evaluation={"train_days": 0})
     first = train(
         config,
         dataset=tiny,
         out_dir=tmp_path / "one",
         on_event=lambda e: None,
-        should_stop=StopAfter(9),
+        should_stop=StopAfter(12),
     )
     assert len(first.epochs) == 1
     events: list[Event] = []

@@ -27,6 +27,7 @@ from app.api import (
     openapi,
     operations,
     outputs,
+    pages,
     queue,
     sweeps,
     trials,
@@ -62,6 +63,7 @@ PARTS = (
     webhooks,
     audit,
     operations,
+    pages,
 )
 """The endpoints, in the order in which the description lists them."""
 SHUTDOWN_S = 5
@@ -105,6 +107,7 @@ def create_app(
 
     app = FastAPI(
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,

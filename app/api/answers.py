@@ -336,6 +336,18 @@ class DatasetAnswer(DatasetSummary):
     """The job that built it; null when it came another way."""
 
 
+class DatasetCoverage(Answer):
+    """Counts of stocks, one for each day of the dataset."""
+
+    days: list[date]
+    stocks: list[int]
+    """With a row on that day."""
+    members: list[int]
+    """In the universe on that day: these are scored."""
+    known: dict[str, list[int]]
+    """Members whose forward return is known, by horizon."""
+
+
 class DatasetPage(Answer):
     """The datasets under the server's home, by name."""
 

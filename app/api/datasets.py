@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from app.api.answers import (
     CheckedDataset,
     DatasetAnswer,
+    DatasetCoverage,
     DatasetFeature,
     DatasetFinding,
     DatasetPage,
@@ -25,7 +27,7 @@ from app.api.auth import Submitter, reader, submitter
 from app.api.body import RawBody, parse
 from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
 from app.api.errors import QueryError
-from app.api.etag import NOT_MODIFIED, cacheable
+from app.api.etag import NOT_MODIFIED, cacheable, fresh, tag_of, unchanged
 from app.api.openapi import DATASET_SPEC_BODY
 from app.api.parameters import (
     DatasetId,
@@ -43,6 +45,7 @@ from app.jobs.check import check_build
 from app.jobs.datasets import delete_dataset, live_jobs
 from app.jobs.submit import submit_build
 from gogooku3.config import DatasetSpec, Problem, config_sources
+from gogooku3.data.coverage import Coverage, coverage
 from gogooku3.data.header import SUFFIX, DatasetHeader, read_header
 from gogooku3.data.header import list_datasets as readable_datasets
 from gogooku3.errors import DatasetError, DatasetNotFoundError
@@ -138,14 +141,7 @@ def list_datasets(
 )
 def get_dataset(request: Request, server: ServerDep, dataset_id: DatasetId) -> Response:
     """Features with their roles, days, horizons and fingerprint; 409 when its file is damaged."""
-    path = server.settings.caches / f"{dataset_id}{SUFFIX}"
-    try:
-        header = read_header(path)
-    except DatasetNotFoundError as error:
-        raise DatasetNotFoundError(_missing(server, dataset_id)) from error
-    except DatasetError as error:
-        # Where the server keeps its files is not the client's business.
-        raise type(error)(str(error).replace(str(path), f"dataset {dataset_id!r}")) from error
+    header = _header(server, dataset_id)
     with server.database.session() as session:
         job_id = builder_of(session, header.name, header.fingerprint)
     features = [DatasetFeature.model_validate(feature) for feature in header.features]
@@ -168,6 +164,22 @@ def get_dataset(request: Request, server: ServerDep, dataset_id: DatasetId) -> R
     return cacheable(request, answer)
 
 
+@reading.get(
+    "/{dataset_id}/coverage",
+    summary="Look at a dataset day by day",
+    response_model=DatasetCoverage,
+    responses={**NOT_MODIFIED, **problems(404, 409)},
+)
+def get_coverage(request: Request, server: ServerDep, dataset_id: DatasetId) -> Response:
+    """How many stocks each day has, how many are scored, and of how many the outcome is known."""
+    header = _header(server, dataset_id)
+    etag = tag_of("coverage", header.fingerprint)
+    if unchanged(request, etag):
+        return fresh(etag)
+    found = _coverage(header.path, header.fingerprint)
+    return fresh(etag, DatasetCoverage.model_validate(found).model_dump_json().encode())
+
+
 @submitting.delete(
     "/{dataset_id}",
     status_code=204,
@@ -187,6 +199,24 @@ def remove_dataset(server: ServerDep, dataset_id: DatasetId) -> None:
 router = APIRouter(tags=["datasets"])
 router.include_router(reading)
 router.include_router(submitting)
+
+
+def _header(server: Server, name: str) -> DatasetHeader:
+    """Raises DatasetError without naming where the server keeps its files."""
+    path = server.settings.caches / f"{name}{SUFFIX}"
+    try:
+        return read_header(path)
+    except DatasetNotFoundError as error:
+        raise DatasetNotFoundError(_missing(server, name)) from error
+    except DatasetError as error:
+        # Where the server keeps its files is not the client's business.
+        raise type(error)(str(error).replace(str(path), f"dataset {name!r}")) from error
+
+
+@lru_cache(maxsize=8)
+def _coverage(path: Path, fingerprint: str) -> Coverage:
+    """Counted once for each version of a dataset: a market of decades takes a second."""
+    return coverage(path)
 
 
 def _missing(server: Server, name: str) -> str:

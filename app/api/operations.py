@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from app.api.answers import Health, Readiness, SlotAnswer, Version, WorkerAnswer, WorkerPage
 from app.api.auth import reader
@@ -26,12 +26,6 @@ from app.jobs import read
 from app.jobs.workers import ALIVE_S
 
 router = APIRouter(tags=["operations"])
-
-
-@router.get("/", include_in_schema=False)
-def root() -> RedirectResponse:
-    """The description of the API."""
-    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", summary="Is the process up?")

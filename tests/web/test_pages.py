@@ -1,0 +1,274 @@
+"""The pages as people use them: watched, clicked, by keyboard, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from app.api.pages import ADDRESSES
+from tests.web.conftest import Watched, wait_until, wait_until_drawn
+
+pytestmark = pytest.mark.slow
+SERIOUS = {"serious", "critical"}
+
+
+def test_training_is_watched_live_and_cancelled_by_the_button(
+    watched: Watched, stack: Any, spec_of: Any
+) -> None:
+    job = stack.submit(spec_of("watched live", epochs=400))
+    page = watched.go(f"/jobs/{job['id']}")
+    page.evaluate("window.isSamePage = true")
+    expect(page.locator("h1")).to_have_text("watched live")
+    # Epochs arrive by themselves: the curves are drawn, the log grows, the page is never loaded.
+    wait_until_drawn(page, 4)
+    expect(page.locator(".badge.running").first).to_be_visible()
+    expect(page.locator(".live")).to_have_text("live")
+    expect(page.locator("pre.log")).to_contain_text("epoch 1 in")
+    steps = "document.querySelector('.chart .js-plotly-plot').data[0].x.length"
+    drawn = page.evaluate(steps)
+    wait_until(page, f"{steps} > {drawn}")
+    assert page.evaluate("window.isSamePage")
+
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+    expect(page.locator(".head .badge.cancelled")).to_be_visible(timeout=60_000)
+    assert stack.wait_for(job["id"], "cancelled")["state"] == "cancelled"
+    # What it learnt is kept: the button that tries again is there, the checkpoints can be fetched.
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    page.get_by_role("tab", name="Checkpoints").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download", exact=True).first.click()
+    assert download.value.suggested_filename.startswith(job["id"])
+    assert download.value.path().stat().st_size > 1000
+
+
+def test_overview_shows_a_new_job_without_being_asked(
+    watched: Watched, stack: Any, finished: dict[str, Any], spec_of: Any
+) -> None:
+    page = watched.go("/")
+    row = page.locator("tr.row", has_text=finished["id"])
+    expect(row.locator(".badge")).to_have_text("succeeded")
+    expect(row.locator("svg.spark")).to_be_visible()
+    best = finished["best"]["metrics"]["valid/rank_ic"]
+    expect(row).to_contain_text(f"{abs(best):.4f}")
+    made = stack.submit(spec_of("came later", epochs=1, kind="linear"))
+    expect(page.locator("tr.row", has_text=made["id"])).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("slot busy").or_(page.get_by_text("slots busy"))).to_be_visible()
+    page.get_by_role("searchbox", name="Find jobs").fill("finished")
+    expect(page.locator("tr.row", has_text=made["id"])).to_have_count(0)
+    expect(row).to_be_visible()
+    page.get_by_role("combobox", name="State").select_option("failed")
+    expect(page.get_by_text("No job fits")).to_be_visible()
+    stack.wait_for(made["id"], "succeeded", "failed")
+
+
+def test_figures_on_the_page_are_the_figures_of_the_api(
+    watched: Watched, stack: Any, finished: dict[str, Any]
+) -> None:
+    page = watched.go(f"/jobs/{finished['id']}")
+    best = finished["best"]
+    figures = page.locator(".figures")
+    expect(figures).to_contain_text(f"{abs(best['metrics']['valid/rank_ic']):.4f}")
+    expect(figures).to_contain_text(f"{best['metrics']['valid/sharpe']:.2f}")
+    wait_until_drawn(page, 6)
+    answer = httpx.get(f"{stack.url}/v1/jobs/{finished['id']}/daily?names=rank_ic").json()
+    values = next(one["values"] for one in answer["series"] if one["name"] == "rank_ic@1")
+    chart = page.locator("figure", has_text="Rank IC by day").locator(".js-plotly-plot")
+    expect(chart).to_be_visible()
+    assert chart.evaluate("node => Array.from(node.data[0].y)") == values
+    page.get_by_role("tab", name="Configuration").click()
+    page.get_by_role("searchbox", name="Find a key").fill("gat.heads")
+    row = page.locator("tr", has_text="model.gat.heads")
+    expect(row).to_contain_text("[8]")
+    expect(row).to_contain_text("derived")
+    # Arrows move between tabs, as in every set of tabs.
+    page.get_by_role("tab", name="Configuration").press("ArrowRight")
+    expect(page.get_by_role("tab", name="Checkpoints")).to_be_focused()
+
+
+def test_form_is_checked_while_it_is_written_and_submits(
+    watched: Watched, stack: Any, split: dict[str, Any]
+) -> None:
+    page = watched.go("/submit?dataset=tiny")
+    page.get_by_label("Start from").select_option("Quick look")
+    expect(page.get_by_text("Ready to submit")).to_be_visible()
+    lookback = page.get_by_label("lookback", exact=True)
+    lookback.fill("1")
+    field = page.locator('.field[data-pointer="/config/data/lookback"]')
+    expect(field.locator(".fault[data-made]")).to_be_visible()
+    expect(lookback).to_have_attribute("aria-invalid", "true")
+    send = page.get_by_role("button", name="Submit", exact=True)
+    expect(send).to_be_disabled()
+    watched.faults.clear()  # the browser notes each 422 that the checking is for
+    lookback.fill("10")
+    page.get_by_label("Name", exact=True).fill("from the form")
+    page.get_by_label("train_end").fill(split["train_end"])
+    page.get_by_label("valid_end").fill(split["valid_end"])
+    expect(page.get_by_text("Ready to submit")).to_be_visible()
+    expect(page.locator("#json")).to_have_value(re.compile('"name": "from the form"'))
+    send.click()
+    page.wait_for_url("**/jobs/job_*")
+    job = stack.job(page.url.rsplit("/", 1)[-1])
+    assert job["name"] == "from the form"
+    assert job["config"]["data"]["lookback"] == 10
+    assert job["config_sources"]["data.lookback"] == "request"
+    assert job["config_sources"]["data.target"] == "default"
+    httpx.post(f"{stack.url}/v1/jobs/{job['id']}/cancel?force=true")
+
+
+def test_clone_begins_from_the_job_it_is_of(
+    watched: Watched, stack: Any, finished: dict[str, Any]
+) -> None:
+    page = watched.go(f"/jobs/{finished['id']}")
+    page.get_by_role("button", name="Clone").click()
+    page.get_by_label("Configuration: only what differs").fill('{"max_epochs": 1, "seed": 5}')
+    page.get_by_role("button", name="Submit the clone").click()
+    page.wait_for_url(lambda url: finished["id"] not in url)
+    job = stack.job(page.url.rsplit("/", 1)[-1])
+    assert job["parent_id"] == finished["id"]
+    assert (job["config"]["seed"], job["config"]["max_epochs"]) == (5, 1)
+    httpx.post(f"{stack.url}/v1/jobs/{job['id']}/cancel?force=true")
+
+
+def test_comparison_says_what_differs(
+    watched: Watched, stack: Any, finished: dict[str, Any], spec_of: Any
+) -> None:
+    other = stack.submit(spec_of("the floor", epochs=1, kind="linear"))
+    stack.wait_for(other["id"], "succeeded")
+    page = watched.go("/")
+    for name in (finished["name"], "the floor"):
+        page.get_by_role("checkbox", name=f"Compare {name}").first.check()
+    page.get_by_role("link", name="Compare 2").click()
+    expect(page.locator("h1")).to_have_text("2 jobs compared")
+    differing = page.get_by_role("region", name="What differs").last
+    expect(differing.locator("tr", has_text="model.kind")).to_contain_text("linear")
+    expect(differing.locator("tr", has_text="data.lookback")).to_have_count(0)
+    wait_until_drawn(page, 2)
+
+
+def test_dataset_page_counts_what_the_dataset_holds(watched: Watched, stack: Any) -> None:
+    dataset = httpx.get(f"{stack.url}/v1/datasets/tiny").json()
+    page = watched.go("/datasets")
+    page.get_by_role("link", name="tiny").click()
+    expect(page.locator(".figures")).to_contain_text(f"{dataset['rows']:,}")
+    page.get_by_role("searchbox", name="Find features").fill("volatility")
+    wanted = [one for one in dataset["features"] if "volatility" in str(one).lower()]
+    expect(page.get_by_text(f"{len(wanted)} features", exact=True)).to_be_visible()
+    wait_until_drawn(page, 1)
+
+
+def test_reference_lists_every_endpoint_without_the_internet(watched: Watched, stack: Any) -> None:
+    paths = httpx.get(f"{stack.url}/openapi.json").json()["paths"]
+    asked: list[str] = []
+    watched.page.on("request", lambda request: asked.append(request.url))
+    page = watched.go("/docs")
+    expect(page.locator("article")).to_have_count(sum(len(methods) for methods in paths.values()))
+    article = page.locator("article", has=page.get_by_text("/v1/version", exact=True))
+    article.get_by_text("Try it").click()
+    article.get_by_role("button", name="Send").click()
+    expect(article.get_by_label("The answer")).to_contain_text('"api": "v1"')
+    assert all(url.startswith(stack.url) for url in asked)
+
+
+def test_no_page_lets_a_job_s_words_become_markup(
+    watched: Watched, stack: Any, spec_of: Any
+) -> None:
+    evil = '<img src=x onerror="document.title=1">'
+    spec = spec_of(evil, epochs=1, kind="linear")
+    spec["labels"] = {"evil": evil}
+    job = stack.submit(spec)
+    for path in ("/", f"/jobs/{job['id']}", f"/compare?jobs={job['id']},{job['id']}"):
+        page = watched.go(path)
+        expect(page.get_by_text(evil).first).to_be_visible()
+        assert page.locator("main img").count() == 0
+    stack.wait_for(job["id"], "succeeded")
+
+
+def test_nothing_serious_for_those_who_cannot_see_or_point(
+    browser: Browser, stack: Any, finished: dict[str, Any]
+) -> None:
+    context = browser.new_context(viewport={"width": 1360, "height": 900}, reduced_motion="reduce")
+    page = context.new_page()
+    names = {"job_id": finished["id"], "dataset_id": "tiny"}
+    found = []
+    for address in ADDRESSES:
+        if "sweep" in address:
+            continue
+        page.goto(stack.url + address.format(**names))
+        page.wait_for_selector("main h1")
+        found += serious(page, address)
+        page.emulate_media(color_scheme="dark")
+        # The rest has been checked: in the dark only the colours are others.
+        found += serious(page, f"{address} dark", ["color-contrast"])
+        page.emulate_media(color_scheme="light")
+    context.close()
+    assert not found
+
+
+def test_phone_shows_everything_without_scrolling_sideways(
+    browser: Browser, stack: Any, finished: dict[str, Any]
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    for address in ADDRESSES:
+        if "sweep" in address:
+            continue
+        page.goto(stack.url + address.format(job_id=finished["id"], dataset_id="tiny"))
+        page.wait_for_selector("main h1")
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, address
+    context.close()
+
+
+def test_everything_can_be_reached_by_keyboard(watched: Watched, finished: dict[str, Any]) -> None:
+    page = watched.go("/")
+    expect(page.locator("tr.row").first).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    reached = [_tab(page) for _ in range(40)]
+    assert f"/jobs/{finished['id']}" in reached
+    assert "search" in reached
+    assert "/submit" in reached
+
+
+def test_what_is_missing_or_away_is_said(
+    browser: Browser, stack: Any, finished: dict[str, Any]
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{stack.url}/jobs/job_01k8z3v8m4e9c2r7t5w6x0y1za")
+    expect(page.get_by_role("alert")).to_contain_text("There is no such thing")
+    expect(page.get_by_role("alert")).to_contain_text("request req_")
+    page.goto(stack.url)
+    expect(page.locator(".live")).to_have_text("live")
+    context.set_offline(True)
+    expect(page.locator(".live")).to_have_text("not connected", timeout=30_000)
+    expect(page.locator("tr.row").first).to_be_visible()
+    context.set_offline(False)
+    expect(page.locator(".live")).to_have_text("live", timeout=60_000)
+    context.close()
+
+
+def serious(page: Page, where: str, rules: list[str] | None = None) -> list[Any]:
+    """What axe-core finds that is serious or worse; of `rules`, or of all."""
+    options = {"runOnly": {"type": "rule", "values": rules}} if rules else None
+    return [
+        (where, fault["id"], [node["html"][:160] for node in fault["nodes"][:3]])
+        for fault in Axe().run(page, options=options).response["violations"]
+        if fault["impact"] in SERIOUS
+    ]
+
+
+def _tab(page: Page) -> str:
+    page.keyboard.press("Tab")
+    return str(
+        page.evaluate(
+            "document.activeElement.getAttribute('href') ?? document.activeElement.type ?? ''"
+        )
+    )

@@ -221,6 +221,8 @@ class ImportanceAnswer(Answer):
     epochs: list[int]
     """The epochs that can be asked for."""
     features: list[FeatureWeight]
+    attention: list[float] | None
+    """Mean attention by age, 0 days ago first, of models that attend to their look-back."""
 
 
 class AttemptAnswer(Answer):

@@ -162,7 +162,13 @@ def get_importance(
         key=lambda pair: (-pair[1], pair[0]),
     )
     features = [FeatureWeight(name=name, weight=weight) for name, weight in pairs]
-    answer = ImportanceAnswer(job_id=job_id, epoch=chosen, epochs=epochs, features=features)
+    answer = ImportanceAnswer(
+        job_id=job_id,
+        epoch=chosen,
+        epochs=epochs,
+        features=features,
+        attention=found.get("attention", {}).get(str(chosen)),
+    )
     return cacheable(request, answer)
 
 

@@ -132,6 +132,8 @@ class Importance(Resource):
     epochs: list[int]
     weights: dict[str, float]
     """By feature, largest first; they add up to 1."""
+    attention: list[float] | None = None
+    """Mean attention by age, 0 days ago first, of models that attend to their look-back."""
 
 
 class LogChunk(Resource):

@@ -23,6 +23,9 @@ class OptimizerBase(ConfigModel):
     """Decay of the running mean of the gradient, and of its square or its deviation."""
     clip_norm: float | None = Field(default=1.0, gt=0.0)
     """Gradients are scaled down to this norm; null = not clipped."""
+    ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Keep a running mean of the weights, of which each step replaces the share 1 - `ema_decay`,
+    and evaluate and save that mean; null = the last weights themselves."""
 
 
 class AdamWConfig(OptimizerBase):
@@ -43,8 +46,21 @@ class AdaBeliefConfig(OptimizerBase):
     """Rectify the early steps' variance, as RAdam does."""
 
 
+class LionConfig(OptimizerBase):
+    """Lion (Chen et al., NeurIPS 2023): steps of one size, whose signs are the momentum's. It wants
+    a third to a tenth of AdamW's `lr`, and as many times its `weight_decay`."""
+
+    kind: Literal["lion"] = "lion"
+    lr: float = Field(default=1e-4, gt=0.0, le=10.0)
+    """Highest learning rate; the schedule multiplies it."""
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    """Share of the momentum in a step's direction, and its own decay."""
+
+
 OptimizerConfig = Annotated[
-    Annotated[AdamWConfig, Tag("adamw")] | Annotated[AdaBeliefConfig, Tag("adabelief")],
+    Annotated[AdamWConfig, Tag("adamw")]
+    | Annotated[AdaBeliefConfig, Tag("adabelief")]
+    | Annotated[LionConfig, Tag("lion")],
     Discriminator(kind_or("adamw")),
 ]
 
@@ -77,8 +93,21 @@ class CosineRestartsConfig(ConfigModel):
     """Lowest learning rate."""
 
 
+class PlateauConfig(ConfigModel):
+    """Lower the rate when `early_stopping.metric` has stopped getting better."""
+
+    kind: Literal["plateau"] = "plateau"
+    factor: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """What the rate is multiplied by."""
+    patience: int = Field(default=2, ge=0)
+    """Epochs without improvement by `early_stopping.min_delta` that are let pass first."""
+    eta_min: float = Field(default=0.0, ge=0.0)
+    """Lowest learning rate."""
+
+
 SchedulerConfig = Annotated[
     Annotated[ConstantConfig, Tag("constant")]
+    | Annotated[PlateauConfig, Tag("plateau")]
     | Annotated[WarmupCosineConfig, Tag("warmup_cosine")]
     | Annotated[CosineRestartsConfig, Tag("cosine_restarts")],
     Discriminator(kind_or("warmup_cosine")),

@@ -13,7 +13,8 @@ from adabelief_pytorch import AdaBelief
 from torch import nn
 from torch.optim import Optimizer
 
-from gogooku3.config import AdaBeliefConfig, AdamWConfig, OptimizerConfig
+from gogooku3.config import AdaBeliefConfig, AdamWConfig, LionConfig, OptimizerConfig
+from gogooku3.optim.lion import Lion
 
 Groups = list[dict[str, Any]]
 
@@ -38,8 +39,13 @@ def build_adabelief(config: AdaBeliefConfig, groups: Groups) -> Optimizer:
     return optimizer
 
 
+def build_lion(config: LionConfig, groups: Groups) -> Optimizer:
+    """Lion, all parameters at once."""
+    return Lion(groups, lr=config.lr, betas=config.betas)
+
+
 OPTIMIZERS: Mapping[str, Callable[[Any, Groups], Optimizer]] = MappingProxyType(
-    {"adamw": build_adamw, "adabelief": build_adabelief}
+    {"adamw": build_adamw, "adabelief": build_adabelief, "lion": build_lion}
 )
 """Each kind's builder, called with its configuration and the parameter groups."""
 

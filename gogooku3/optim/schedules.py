@@ -1,4 +1,5 @@
-"""Learning-rate schedules: pure functions of the global step, so there is no state to save."""
+"""Learning-rate schedules: functions of the global step and of what the epochs' evaluations said.
+Both are known to a run that is taken up again, so there is no state to save."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from gogooku3.config import (
     ConstantConfig,
     CosineRestartsConfig,
+    PlateauConfig,
     SchedulerConfig,
     WarmupCosineConfig,
 )
@@ -20,6 +22,17 @@ class Schedule(Protocol):
     """The learning rate of each optimiser step, counted from 0 over the whole run."""
 
     def lr_at(self, step: int) -> float: ...
+
+    def note(self, is_better: bool) -> None:
+        """An epoch was evaluated, and was better than all before it or not."""
+        ...
+
+
+class Planned:
+    """A schedule that is fixed before the first step."""
+
+    def note(self, is_better: bool) -> None:
+        """What an evaluation says changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Planned):
     """The same learning rate throughout."""
 
     config: ConstantConfig
@@ -44,7 +57,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class WarmupCosine:
+class WarmupCosine(Planned):
     """Linear warm-up from the first step, then one cosine down to `eta_min` at the run's end.
 
     A warm-up that lasts longer than the run never ends in it.
@@ -64,7 +77,7 @@ class WarmupCosine:
 
 
 @dataclass(frozen=True)
-class CosineRestarts:
+class CosineRestarts(Planned):
     """Cosine annealing with warm restarts (Loshchilov and Hutter, 2017), stepped per batch."""
 
     config: CosineRestartsConfig
@@ -79,8 +92,35 @@ class CosineRestarts:
         return _cosine(self.span.lr, self.config.eta_min, into / length)
 
 
+@dataclass
+class Plateau:
+    """The rate falls by `factor` each time more than `patience` epochs in a row were no better."""
+
+    config: PlateauConfig
+    span: Span
+    waited: int = 0
+    """Epochs since the best one, or since the rate fell."""
+    falls: int = 0
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of the optimiser steps until the next evaluation."""
+        low = min(self.config.eta_min, self.span.lr)
+        return max(low, self.span.lr * self.config.factor**self.falls)
+
+    def note(self, is_better: bool) -> None:
+        """An epoch was evaluated."""
+        self.waited = 0 if is_better else self.waited + 1
+        if self.waited > self.config.patience:
+            self.waited, self.falls = 0, self.falls + 1
+
+
 SCHEDULES: Mapping[str, Callable[[Any, Span], Schedule]] = MappingProxyType(
-    {"constant": Constant, "warmup_cosine": WarmupCosine, "cosine_restarts": CosineRestarts}
+    {
+        "constant": Constant,
+        "warmup_cosine": WarmupCosine,
+        "cosine_restarts": CosineRestarts,
+        "plateau": Plateau,
+    }
 )
 """Each kind's class, called with its configuration and the run's span."""
 

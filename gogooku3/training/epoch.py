@@ -16,7 +16,7 @@ from gogooku3.data.batch import Batch
 from gogooku3.data.epochs import epoch_batches, steps_per_epoch
 from gogooku3.losses import Loss
 from gogooku3.models.base import Model
-from gogooku3.optim import Schedule
+from gogooku3.optim import Ema, Schedule
 from gogooku3.training.device import Precision, autocast
 from gogooku3.training.divergence import Divergence
 from gogooku3.training.feed import Feed
@@ -41,6 +41,8 @@ class Learner:
     feed: Feed
     precision: Precision
     team: Team = ALONE
+    ema: Ema | None = None
+    """The running mean of the weights, which is what is evaluated and saved."""
 
     def steps(self, days: Sequence[int]) -> int:
         """Optimiser steps in an epoch over `days`."""
@@ -116,6 +118,8 @@ class Learner:
         self.team.sum_gradients(self.model.parameters())
         self._clip(step, statistics)
         self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update()
 
     def _batches(self, epoch: int, step: int, group: Sequence[Sequence[int]]) -> Iterator[Batch]:
         """The batches of a step as they were, all ranks'."""

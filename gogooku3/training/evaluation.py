@@ -53,6 +53,8 @@ class Evaluation:
     """Named `split/name` and `split/name@horizon`."""
     selection_F: list[float] | None
     """Mean weight of each feature, of models that weigh them."""
+    attention_A: list[float] | None = None
+    """Mean attention by age, 0 = the scored day, of models that attend to their look-back."""
 
     def beside(self, reference: Evaluation, config: TrainConfig) -> Evaluation:
         """The same with the reference's own `ic` and `rank_ic`, and the PSI of these scores
@@ -143,7 +145,7 @@ class _Board:
             for h in horizons
         ]
         self._loss_K = torch.zeros(len(horizons), device=feed.device)
-        self._selection: Tensor | None = None
+        self._reports: dict[str, Tensor] = {}
 
     def add(self, batch: Batch, output: ModelOutput) -> None:
         """Put a batch's scores in their places."""
@@ -168,12 +170,15 @@ class _Board:
                 aligned=batch.rows is not None,
             )
             self._loss_K[k] += value.detach() * days
-        weights_F = output.reports.get("selection_F")
-        if weights_F is not None:
-            weighted_F = weights_F.double() * days
-            self._selection = (
-                weighted_F if self._selection is None else self._selection + weighted_F
-            )
+        for name, weight_V in output.reports.items():
+            weighted_V = weight_V.double() * days
+            known_V = self._reports.get(name)
+            self._reports[name] = weighted_V if known_V is None else known_V + weighted_V
+
+    def _report(self, name: str) -> list[float] | None:
+        """The mean over the days of what the model reported."""
+        total_V = self._reports.get(name)
+        return None if total_V is None else (total_V / len(self._days)).tolist()
 
     def finish(self, split: str) -> Evaluation:
         """The metrics of all days."""
@@ -192,7 +197,6 @@ class _Board:
         )
         weights = horizon_weights(self._config)
         metrics = self._loss_metrics(weights) | summarise(series, weights)
-        selection = self._selection
         return Evaluation(
             split=split,
             days=self._days,
@@ -201,7 +205,8 @@ class _Board:
             scored_DS=scored_DS.cpu(),
             series=series,
             metrics={f"{split}/{name}": value for name, value in metrics.items()},
-            selection_F=None if selection is None else (selection / len(self._days)).tolist(),
+            selection_F=self._report("selection_F"),
+            attention_A=self._report("attention_A"),
         )
 
     def _loss_metrics(self, weights: dict[int, float]) -> Metrics:

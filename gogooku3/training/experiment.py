@@ -17,7 +17,7 @@ from gogooku3.errors import DatasetMismatchError
 from gogooku3.graph import edge_feature_names
 from gogooku3.losses import build_loss
 from gogooku3.models import Model, ModelShape, build_model
-from gogooku3.optim import build_optimizer, build_scheduler
+from gogooku3.optim import Ema, build_optimizer, build_scheduler
 from gogooku3.training.device import Precision, choose_precision, open_device
 from gogooku3.training.epoch import Learner
 from gogooku3.training.feed import Feed
@@ -141,6 +141,7 @@ class Experiment:
     def _learner(self) -> Learner:
         config = self.config
         steps = steps_per_epoch(self.split.train_D, config.batch)
+        decay = config.optimizer.ema_decay
         return Learner(
             config=config,
             model=self.model,
@@ -155,4 +156,5 @@ class Experiment:
             feed=self.feed,
             precision=self.precision,
             team=self.team,
+            ema=None if decay is None else Ema(self.model, decay),
         )

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -65,15 +65,22 @@ def write_best(out_dir: Path, panel: Panel, evaluation: Evaluation, epoch: int) 
 
 
 def write_selection(
-    out_dir: Path, features: Sequence[str], selection: Sequence[Sequence[float]]
+    out_dir: Path,
+    features: Sequence[str],
+    selection: Sequence[Sequence[float]],
+    attention: Sequence[Sequence[float]] = (),
 ) -> None:
-    """Write each feature's mean weight per epoch."""
-    content = {
-        "features": list(features),
-        "epochs": {str(epoch): list(row) for epoch, row in enumerate(selection, start=1)},
-    }
+    """Write each feature's mean weight per epoch, and the mean attention by age of models that
+    attend to their look-back (0 days ago first)."""
+    content: dict[str, Any] = {"features": list(features), "epochs": _by_epoch(selection)}
+    if attention:
+        content["attention"] = _by_epoch(attention)
     text = json.dumps(content, indent=1).encode()
     write_durably(out_dir / SELECTION_FILE, lambda file: file.write(text))
+
+
+def _by_epoch(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+    return {str(epoch): list(row) for epoch, row in enumerate(rows, start=1)}
 
 
 def _write(table: pa.Table, file: BinaryIO) -> None:

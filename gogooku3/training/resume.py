@@ -42,6 +42,10 @@ class ResumeState:
     """Epoch and checkpoint events so far, as JSON lines."""
     selection: list[list[float]] = field(default_factory=list)
     """Mean weight of each feature per complete epoch."""
+    attention: list[list[float]] = field(default_factory=list)
+    """Mean attention by age per complete epoch."""
+    ema: dict[str, Any] | None = None
+    """The running mean of the weights."""
     version: int = _VERSION
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ from gogooku3.events import (
     ResumePointEvent,
     StartEvent,
     WarningEvent,
+    parse_event,
 )
 from gogooku3.training.best import BestEpoch
 from gogooku3.training.checkpoint import SUFFIX, load_model, save_checkpoint
@@ -127,6 +129,7 @@ class _Run:
     step: int = 0
     """Steps done in the epoch after those."""
     selection: list[list[float]] = field(default_factory=list)
+    attention: list[list[float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.out_dir, self.emit, self.recorded_epoch)
@@ -250,8 +253,9 @@ class _Run:
         """The validation days' scores and metrics, beside those of a few training days."""
         experiment = self.experiment
         days = spread(experiment.split.train_D, experiment.config.evaluation.train_days)
-        reference = self._score("train", days) if days else None
-        found = self._score("valid", experiment.split.valid_D)
+        with self._weights_to_keep():
+            reference = self._score("train", days) if days else None
+            found = self._score("valid", experiment.split.valid_D)
         return found if reference is None else found.beside(reference, experiment.config)
 
     def _score(self, split: str, days: Sequence[int]) -> Evaluation:
@@ -270,6 +274,8 @@ class _Run:
         """All ranks go on from what the leading one found."""
         self.done, self.step = epoch, 0
         self.best.restore(self.experiment.team.led(self.best.state()))
+        if self.experiment.learner is not None:
+            self.experiment.learner.schedule.note(self.best.epoch == epoch)
         self.statistics = self._fresh_statistics()
 
     def _finish(self, epoch: int, evaluation: Evaluation | None, began: float) -> None:
@@ -284,7 +290,10 @@ class _Run:
         self.done, self.step = epoch, 0
         if evaluation.selection_F is not None:
             self.selection.append(evaluation.selection_F)
-            write_selection(self.out_dir, experiment.shape.features, self.selection)
+            if evaluation.attention_A is not None:
+                self.attention.append(evaluation.attention_A)
+            features = experiment.shape.features
+            write_selection(self.out_dir, features, self.selection, self.attention)
         checkpoint = None
         if is_best or self._is_over():
             checkpoint = self._write_checkpoint(epoch, metrics, evaluation, is_best)
@@ -312,8 +321,9 @@ class _Run:
         experiment = self.experiment
         manifest = experiment.manifest(epoch, metrics, evaluation.selection_F)
         path = self.out_dir / f"epoch-{epoch:04d}{SUFFIX}"
-        written = save_checkpoint(path, experiment.model, manifest)
-        self._prove(path)
+        with self._weights_to_keep():
+            written = save_checkpoint(path, experiment.model, manifest)
+            self._prove(path)
         return CheckpointEvent(
             epoch=epoch,
             path=path.name,
@@ -322,6 +332,12 @@ class _Run:
             is_best=is_best,
             metrics=manifest.metrics,
         )
+
+    def _weights_to_keep(self) -> AbstractContextManager[None]:
+        """Within this the model holds the weights that are evaluated and saved: their running mean,
+        where the configuration asks for one."""
+        learner = self.experiment.learner
+        return nullcontext() if learner is None or learner.ema is None else learner.ema.applied()
 
     def _prove(self, path: Path) -> None:
         """The file on the disk, loaded anew, scores as the live model does, bit for bit."""
@@ -339,11 +355,18 @@ class _Run:
         experiment.model.load_state_dict(state.weights)
         if experiment.learner is not None and state.optimizer is not None:
             experiment.learner.optimizer.load_state_dict(state.optimizer)
+            if experiment.learner.ema is not None and state.ema is not None:
+                experiment.learner.ema.restore(**state.ema)
         self.done, self.step = state.epoch, state.step
         if experiment.team.leads:
             self.journal.restore(state.events, path.parent)
-        self.selection = state.selection
+        self.selection, self.attention = state.selection, state.attention
         self.best.restore(state.best)
+        if experiment.learner is not None:  # what the schedule was told is told again
+            again = BestEpoch(experiment.config.early_stopping)
+            for event in map(parse_event, state.events):
+                if isinstance(event, EpochEvent):
+                    experiment.learner.schedule.note(again.update(event.epoch, event.metrics))
         # The leading rank holds what all ranks had done.
         if state.statistics is not None and experiment.team.leads:
             self.statistics.restore(state.statistics)
@@ -367,7 +390,7 @@ class _Run:
     def _save_resume(self, statistics: EpochStatistics | None) -> None:
         """Write the resume state, with the statistics of the epoch under way."""
         experiment = self.experiment
-        optimizer = experiment.learner.optimizer.state_dict() if experiment.learner else None
+        learner = experiment.learner
         save_resume(
             self.out_dir / FILE_NAME,
             ResumeState(
@@ -376,11 +399,13 @@ class _Run:
                 epoch=self.done,
                 step=self.step,
                 weights=experiment.model.state_dict(),
-                optimizer=optimizer,
+                optimizer=learner.optimizer.state_dict() if learner else None,
                 statistics=None if statistics is None else statistics.state(),
                 best=self.best.state(),
                 events=self.journal.lines(),
                 selection=self.selection,
+                attention=self.attention,
+                ema=learner.ema.state() if learner and learner.ema else None,
             ),
         )
         self.saved_at = time.monotonic()

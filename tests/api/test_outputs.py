@@ -67,7 +67,11 @@ def trained(running: Any, template: dict[str, Any], predictions: pa.Table, daily
     folder.mkdir(parents=True)
     write(folder / PREDICTIONS_FILE, predictions, 2)
     write(folder / SERIES_FILE, daily, 2)
-    weights = {"features": ["a", "b"], "epochs": {"1": [0.9, 0.1], "2": [0.3, 0.7]}}
+    weights = {
+        "features": ["a", "b"],
+        "epochs": {"1": [0.9, 0.1], "2": [0.3, 0.7]},
+        "attention": {"1": [0.5, 0.5], "2": [0.6, 0.4]},
+    }
     (folder / SELECTION_FILE).write_text(json.dumps(weights))
     return str(held.job_id)
 
@@ -132,6 +136,7 @@ def test_the_weights_of_the_features(client: Client, trained: str) -> None:
     newest = client.jobs.importance(trained)
     assert list(newest.weights.items()) == [("b", 0.7), ("a", 0.3)]
     assert (newest.epoch, newest.epochs) == (2, [1, 2])
+    assert newest.attention == [0.6, 0.4]
     assert client.jobs.importance(trained, epoch=1).weights == {"a": 0.9, "b": 0.1}
     with pytest.raises(ApiError) as refused:
         client.jobs.importance(trained, epoch=3)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from pydantic import TypeAdapter
-from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from gogooku3.config import (
     ConstantConfig,
     CosineRestartsConfig,
+    PlateauConfig,
     SchedulerConfig,
     WarmupCosineConfig,
 )
@@ -90,6 +91,36 @@ def test_restarts_are_torchs_stepped_per_batch(t_0: int, t_mult: int) -> None:
         oracle.step(step / 10)
         expected.append(optimizer.param_groups[0]["lr"])
     assert _rates(config) == pytest.approx(expected)
+
+
+def test_a_plateau_lowers_the_rate_as_torchs_does() -> None:
+    torch.manual_seed(0)
+    config = PlateauConfig(factor=0.5, patience=2, eta_min=1e-3)
+    schedule = build_scheduler(config, lr=0.01, steps_per_epoch=10, max_epochs=60)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    oracle = ReduceLROnPlateau(optimizer, factor=0.5, patience=2, min_lr=1e-3, threshold=0.0)
+    best, rates = math.inf, []
+    for epoch, value in enumerate(torch.randn(60).tolist()):
+        rates.append(schedule.lr_at(10 * epoch))
+        assert rates[-1] == pytest.approx(optimizer.param_groups[0]["lr"])
+        schedule.note(value < best)
+        best = min(best, value)
+        oracle.step(value)
+    assert rates[0] == 0.01
+    assert min(rates) == 1e-3
+
+
+@pytest.mark.parametrize(
+    "changes", [{"factor": 0.1}, {"patience": 0}, {"eta_min": 9e-3}], ids=lambda c: next(iter(c))
+)
+def test_every_setting_of_a_plateau_is_read(changes: dict[str, Any]) -> None:
+    rates = []
+    for config in (PlateauConfig(), PlateauConfig(**changes)):
+        schedule = build_scheduler(config, lr=0.01, steps_per_epoch=10, max_epochs=9)
+        for _ in range(4):
+            schedule.note(False)
+        rates.append(schedule.lr_at(40))
+    assert rates[0] != rates[1]
 
 
 def test_the_lowest_rate_is_never_above_the_highest() -> None:

@@ -84,6 +84,29 @@ TRAINING: dict[str, Changes] = {
     "batch.accumulate": {"batch": {"accumulate": 3}},
 }
 
+
+def test_the_running_mean_is_what_is_evaluated_and_saved(
+    run: Runner, reference: TrainResult, make_config: Callable[..., TrainConfig]
+) -> None:
+    optimizer = make_config().optimizer.model_dump(mode="json")
+    averaged = [run(optimizer=optimizer | {"ema_decay": decay}) for decay in (0.5, 0.99)]
+    assert not are_same(averaged[0], reference)
+    assert not are_same(*averaged)
+    for name in ("train/loss", "valid/loss"):
+        before, after = (r.epochs[-1].metrics[name] for r in (reference, averaged[1]))
+        assert (before == after) is name.startswith("train")
+
+
+def test_a_plateau_lowers_the_rate_of_later_epochs(run: Runner) -> None:
+    result = run(
+        max_epochs=4,
+        scheduler={"kind": "plateau", "patience": 0, "factor": 0.25},
+        early_stopping={"min_delta": 2.5},
+    )
+    rates = [epoch.metrics["train/lr"] for epoch in result.epochs]
+    assert [rate / rates[0] for rate in rates] == pytest.approx([1, 1, 0.25, 0.0625])
+
+
 GRAPH: Changes = {
     "returns": "residual",
     "window": 20,

@@ -31,6 +31,7 @@ from gogooku3.training.trainer import TrainResult, train
 MakeConfig = Callable[..., TrainConfig]
 ADAMW = {"kind": "adamw", "lr": 0.01}
 ADABELIEF = {"kind": "adabelief", "lr": 0.01}
+LION_MEAN = {"kind": "lion", "lr": 0.002, "ema_decay": 0.9}
 
 
 class StopAfter:
@@ -66,7 +67,7 @@ def assert_same_end(one: TrainResult, other: TrainResult) -> None:
 @pytest.mark.parametrize(
     ("questions", "optimizer"),
     [(questions, ADAMW) for questions in (0, 1, 4, 6, 7, 8, 13)]
-    + [(4, ADABELIEF), (13, ADABELIEF)],
+    + [(4, ADABELIEF), (13, ADABELIEF), (4, LION_MEAN), (13, LION_MEAN)],
 )
 def test_interrupted_anywhere_it_ends_the_same(
     tiny: Path,

@@ -134,6 +134,8 @@ def test_the_stored_predictions_give_the_stored_metrics(
     selection = json.loads((tmp_path / "selection.json").read_text())
     assert list(selection["epochs"]) == ["1", "2", "3"]
     assert len(selection["epochs"]["3"]) == len(selection["features"]) == 5
+    assert list(selection["attention"]) == ["1", "2", "3"]
+    assert sum(selection["attention"]["3"]) == pytest.approx(1.0, abs=1e-5)
 
 
 def read(path: Path) -> pa.Table:

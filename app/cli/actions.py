@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli import sweep
 from app.cli.connection import connect
 from app.cli.console import answer, answer_json, note
 from app.cli.failures import UsageError
@@ -31,22 +32,31 @@ def cancel(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a job; a running one writes a checkpoint first."""
+    """Cancel a job or a sweep; a running one writes a checkpoint first."""
     with connect(url, api_key) as client:
+        if job_id.startswith(sweep.PREFIX):
+            sweep.tell(client.sweeps.cancel(job_id), "asked to stop", as_json=as_json)
+            return
         job = client.jobs.cancel(job_id, force=force)
     _tell(job, "asked to stop", as_json=as_json)
 
 
 def pause(job_id: JobId, url: Url = None, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """Put a job aside; a running one writes its state and frees its slot."""
+    """Put a job or a sweep aside; a running one writes its state and frees its slot."""
     with connect(url, api_key) as client:
+        if job_id.startswith(sweep.PREFIX):
+            sweep.tell(client.sweeps.pause(job_id), "asked to pause", as_json=as_json)
+            return
         job = client.jobs.pause(job_id)
     _tell(job, "asked to pause", as_json=as_json)
 
 
 def resume(job_id: JobId, url: Url = None, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """Let a paused job go on exactly where it stopped."""
+    """Let a paused job or sweep go on exactly where it stopped."""
     with connect(url, api_key) as client:
+        if job_id.startswith(sweep.PREFIX):
+            sweep.tell(client.sweeps.resume(job_id), "goes on", as_json=as_json)
+            return
         job = client.jobs.resume(job_id)
     _tell(job, "goes on", as_json=as_json)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli import sweep
 from app.cli.connection import connect
 from app.cli.console import answer, answer_json, note
 from app.cli.failures import FAILED, CommandError, UsageError
@@ -118,11 +119,13 @@ def jobs(
 
 
 def watch(job_id: JobId, url: Url = None, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """Watch a job until it is finished; the exit code says whether it succeeded.
+    """Watch a job or a sweep until it is finished; the exit code says whether it succeeded.
 
-    Ctrl-C leaves the job alone. With --json, one event a line.
+    Ctrl-C leaves it alone. With --json, one event (of a sweep: one ended trial) a line.
     """
     with connect(url, api_key, is_following=True) as client:
+        if job_id.startswith(sweep.PREFIX):
+            raise typer.Exit(sweep.watch_sweep(client, job_id, as_json=as_json))
         raise typer.Exit(_watch(client, client.jobs.get(job_id), as_json=as_json))
 
 
@@ -162,7 +165,9 @@ def fetch(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a job's checkpoint and verify it; a broken download is taken up where it ended.
+    """Fetch a checkpoint and verify it; a broken download is taken up where it ended.
+
+    Of a sweep: the best checkpoint of its best trial.
 
     Example: gogooku3 fetch JOB --best -o checkpoints
     """
@@ -170,6 +175,11 @@ def fetch(
         raise UsageError("--best or --last, not both")
     (out.parent if out.suffix == ".gk3" else out).mkdir(parents=True, exist_ok=True)
     with connect(url, api_key, is_following=True) as client:
+        if job_id.startswith(sweep.PREFIX):
+            if last:
+                raise UsageError("--last is of a job; of a sweep there is the best")
+            sweep.fetch_best(client, job_id, out, as_json=as_json)
+            return
         newest_first = client.jobs.checkpoints(job_id)
         wanted = [one for one in newest_first if last or one.is_best]
         if not wanted:

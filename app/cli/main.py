@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import actions, audit, data, db, jobs, keys, queue, server, train
+from app.cli import actions, audit, data, db, jobs, keys, queue, server, sweep, train
 from app.cli.console import answer, answer_json
 from app.cli.failures import explain
 from app.cli.options import AsJson
@@ -25,6 +25,8 @@ Examples:
   gogooku3 submit job.json --watch    submit a job and watch it train
 
   gogooku3 fetch JOB --best -o .      fetch its best checkpoint
+
+  gogooku3 sweep sweep.json --watch   search a configuration, trial by trial
 
   gogooku3 train job.json -o out      train without a server
 """
@@ -71,6 +73,7 @@ data.add_to(app)
 jobs.add_to(app)
 actions.add_to(app)
 queue.add_to(app)
+sweep.add_to(app)
 train.add_to(app)
 
 

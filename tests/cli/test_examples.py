@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gogooku3.config import DatasetSpec, JobSpec, check
+from gogooku3.config import DatasetSpec, JobSpec, check, check_sweep
 from gogooku3.data.splits import split_days
 from gogooku3.data.synth import synthesise
 
@@ -32,6 +32,22 @@ def test_spec_is_valid_and_its_split_fits_the_market_that_data_synth_makes(path:
     split = split_days(calendar, spec.config.data, first_day=60)
     assert len(split.train_D) > 400
     assert len(split.valid_D) > 150
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("sweep_*.json")), ids=lambda path: path.stem)
+def test_sweep_is_valid_with_every_value_it_may_choose(path: Path) -> None:
+    checked, problems = check_sweep(json.loads(path.read_text()), lambda _: [])
+    assert problems == []
+    assert checked is not None
+    spec = checked.spec
+    assert (spec.n_trials, spec.config.max_epochs, spec.max_parallel) == (20, 10, 2)
+    searched = {"optimizer.kind", "batch.stocks_per_step", "model.hidden_size"} | {
+        "model.gat.dropout",
+        "model.gat.layers",
+        "loss.terms.soft_spearman.weight",
+    }
+    assert searched <= set(spec.search_space)
+    assert spec.enqueue[0]["optimizer.kind"] == "adamw"
 
 
 def test_dataset_spec_is_valid() -> None:

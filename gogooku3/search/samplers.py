@@ -73,12 +73,14 @@ def _of_kind(
     seed = draw(config.seed, index)
     match config:
         case sweep.TpeSampler():
-            is_joint = space.is_conditional and len(spec.goals) == 1
+            if len(spec.goals) == 1 and not space.is_conditional:
+                return _JointTpe(space, seed=seed, startup_trials=config.startup_trials)
+            is_grouped = len(spec.goals) == 1
             return TPESampler(
                 seed=seed,
                 n_startup_trials=config.startup_trials,
-                multivariate=True if is_joint else None,
-                group=is_joint,
+                multivariate=True if is_grouped else None,
+                group=is_grouped,
             )
         case sweep.RandomSampler():
             return RandomSampler(seed=seed)
@@ -98,6 +100,28 @@ def _of_kind(
             return _Sobol(space, seed=config.seed)
 
 
+def _always_chosen(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The parameters without conditions that have more than one value."""
+    found = {
+        p.path: optuna_distribution(p.distribution) for p in space.parameters if not p.conditions
+    }
+    return {path: distribution for path, distribution in found.items() if not distribution.single()}
+
+
+class _JointTpe(TPESampler):
+    """TPE over all parameters of a space without conditions, which need not be looked for in the
+    trials."""
+
+    def __init__(self, space: SearchSpace, *, seed: int, startup_trials: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=startup_trials)
+        self._known = _always_chosen(space)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return dict(self._known)
+
+
 class _Sobol(QMCSampler):
     """A sequence over the parameters without conditions, known from the first trial on."""
 
@@ -108,12 +132,7 @@ class _Sobol(QMCSampler):
             warn_independent_sampling=False,
             independent_sampler=RandomSampler(seed=seed),
         )
-        self._known = {
-            parameter.path: distribution
-            for parameter in space.parameters
-            if not parameter.conditions
-            and not (distribution := optuna_distribution(parameter.distribution)).single()
-        }
+        self._known = _always_chosen(space)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

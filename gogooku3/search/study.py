@@ -108,13 +108,14 @@ class Search:
         """
         study = self.study
         study.sampler = build_sampler(self.spec, self.space, index, self._sources())
-        number = self._number(index)
-        if number < self.storage.get_n_trials(study._study_id):
-            trial = Trial(study, self._trial_id(index))
-        else:
-            trial = study.ask()
-            if trial.number != number:
-                raise RuntimeError(f"trial {index} of {self.name} was asked for twice at once")
+        # Not `study.ask`, which reads all trials to find one that waits: there are none.
+        study._thread_local.cached_all_trials = None
+        trial_id = self._find(index)
+        if trial_id is None:
+            trial_id = self.storage.create_new_trial(study._study_id)
+        trial = Trial(study, trial_id)
+        if trial.number != self._number(index):
+            raise RuntimeError(f"trial {index} of {self.name} was asked for twice at once")
         chosen: Params = {}
         for parameter in self.space.parameters:
             if self.space.is_active(parameter, chosen):
@@ -186,6 +187,13 @@ class Search:
     def _trial_id(self, index: int) -> int:
         study_id = self.study._study_id
         return self.storage.get_trial_id_from_study_id_trial_number(study_id, self._number(index))
+
+    def _find(self, index: int) -> int | None:
+        """Optuna's id of a trial that was suggested before, perhaps in part."""
+        try:
+            return self._trial_id(index)
+        except KeyError:
+            return None
 
     def _sources(self) -> list[FrozenTrial]:
         """The trials the study was warmed with, for a sampler that wants them apart."""

@@ -102,6 +102,9 @@ class TrainConfig(ConfigModel):
     batch: BatchConfig = BatchConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    compile: bool = False
+    """Compile the training's forward and backward pass (torch.compile); a worker where that fails
+    trains without it and says so in a warning. Results differ by rounding."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the forward pass; auto = bf16 autocast on a GPU that has it, else fp32.
     Losses and weights are always fp32."""

@@ -102,7 +102,15 @@ def _moved(
     tensors: Batch | BlockRows, device: torch.device, without: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     return {
-        field.name: value.to(device, non_blocking=True)
+        field.name: to_device(value, device)
         for field in fields(tensors)
         if field.name not in without and (value := getattr(tensors, field.name)) is not None
     }
+
+
+def to_device(value: Tensor, device: torch.device) -> Tensor:
+    """The value on the device, without waiting: the copy is made from memory that the GPU can
+    read by itself."""
+    if device.type == "cuda" and value.device.type == "cpu":
+        value = value.pin_memory()
+    return value.to(device, non_blocking=True)

@@ -17,6 +17,7 @@ from gogooku3.data.batch import Batch, BlockRows
 from gogooku3.data.blocks import RowBuffer
 from gogooku3.data.epochs import runs
 from gogooku3.data.panel import Panel
+from gogooku3.data.resident import ResidentRows
 from gogooku3.data.rows import RowReader
 from gogooku3.data.scaling import MarketScaling, market_features
 from gogooku3.data.splits import Split, split_days
@@ -43,8 +44,11 @@ class BatchMaker:
         *,
         reuse: bool = False,
         scaling: MarketScaling | None = None,
+        resident: torch.device | None = None,
     ) -> None:
-        """Take `scaling` as that of the market features; None = fit it on the training days.
+        """Take `scaling` as that of the market features; None = fit it on the training days. With
+        `resident`, the features are kept on that device and gathered there: x_BNTF and a block's
+        x_LSF then lie there, and all else on the CPU.
 
         Raises DatasetMismatchError when the panel does not fit `data` or the scaling, and
         SplitError when there is a scaling to fit, but no training day.
@@ -58,9 +62,13 @@ class BatchMaker:
             days = self.split.train_D if has_market else ()
             scaling = MarketScaling.fit(panel, self.features, days)
         self.scaling = scaling
-        self._rows = RowReader(panel, self.features, scaling)
+        self._rows = (
+            RowReader(panel, self.features, scaling)
+            if resident is None
+            else ResidentRows(panel, self.features, scaling, resident)
+        )
         self._targets = Targets(panel, data)
-        self._buffer = torch.empty(0) if reuse else None
+        self._buffer = torch.empty(0, device=self._rows.device) if reuse else None
 
     @cached_property
     def split(self) -> Split:
@@ -193,10 +201,10 @@ class BatchMaker:
     def _memory(self, shape: tuple[int, ...]) -> Tensor:
         """Float32 memory to read features into."""
         if self._buffer is None:
-            return torch.empty(shape)
+            return torch.empty(shape, device=self._rows.device)
         count = torch.Size(shape).numel()
         if self._buffer.numel() < count:
-            self._buffer = torch.empty(count)
+            self._buffer = torch.empty(count, device=self._rows.device)
         return self._buffer[:count].view(shape)
 
 

@@ -26,6 +26,7 @@ class RowReader:
     def __init__(self, panel: Panel, features: Sequence[str], scaling: MarketScaling) -> None:
         """Raises DatasetMismatchError when the panel lacks a feature or doesn't fit the scaling."""
         self.panel = panel
+        self.device = torch.device("cpu")
         self.features = tuple(features)
         self._features_RF = panel.features_RF
         columns = panel.columns_of(features)

@@ -17,6 +17,7 @@ from gogooku3.data.epochs import epoch_batches, steps_per_epoch
 from gogooku3.losses import Loss
 from gogooku3.models.base import Model
 from gogooku3.optim import Ema, Schedule
+from gogooku3.training.compiled import Forward
 from gogooku3.training.device import Precision, autocast
 from gogooku3.training.divergence import Divergence
 from gogooku3.training.feed import Feed
@@ -43,6 +44,8 @@ class Learner:
     team: Team = ALONE
     ema: Ema | None = None
     """The running mean of the weights, which is what is evaluated and saved."""
+    forward: Forward | None = None
+    """The forward pass of training; None = the model's own."""
 
     def steps(self, days: Sequence[int]) -> int:
         """Optimiser steps in an epoch over `days`."""
@@ -146,7 +149,7 @@ class Learner:
         # By batch, not by step: whichever rank takes the batch drops out the same.
         torch.manual_seed(derive(self.config.seed, "dropout", *place))
         with autocast(self.feed.device, self.precision):
-            output = self.model(batch)
+            output = (self.forward or self.model)(batch)
         score_BNK = output.score_BNK.float()
         value, parts = self.loss(
             score_BNK,

@@ -11,6 +11,7 @@ from gogooku3.config import BatchConfig, TrainConfig, edges_of
 from gogooku3.data.batch import Batch
 from gogooku3.data.batches import BatchMaker
 from gogooku3.data.panel import Panel
+from gogooku3.data.resident import is_room
 from gogooku3.data.scaling import MarketScaling
 from gogooku3.graph import GraphBuilder
 
@@ -47,7 +48,9 @@ class Feed:
         self.panel = panel
         self.device = device
         self._batch = config.batch
-        self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling)
+        # Where a GPU has room for all features, they go there once, and only row ids after that.
+        resident = device if is_room(panel, device) else None
+        self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling, resident=resident)
         edges = edges_of(config.model)
         self._graph = None if edges is None else GraphBuilder(panel, edges)
 

@@ -32,9 +32,11 @@ from gogooku3.events import (
 )
 from gogooku3.training.best import BestEpoch
 from gogooku3.training.checkpoint import SUFFIX, load_model, save_checkpoint
-from gogooku3.training.device import deterministic
+from gogooku3.training.compiled import compiled
+from gogooku3.training.device import autocast, deterministic
 from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, predict, spread
 from gogooku3.training.experiment import Experiment
+from gogooku3.training.gpu import GpuSampler
 from gogooku3.training.journal import Journal
 from gogooku3.training.leaks import guard
 from gogooku3.training.memory import limit_memory
@@ -137,6 +139,7 @@ class _Run:
         self.statistics = self._fresh_statistics()
         self.progress = Progress(self.emit, self.experiment.epochs, self.experiment.steps)
         self.saved_at = time.monotonic()
+        self.gpu = GpuSampler.open(self.experiment.device)
 
     def execute(self, resume: Path | None) -> TrainResult:
         provenance = self.experiment.provenance()
@@ -151,7 +154,12 @@ class _Run:
         for event in warnings:
             self.emit(event)
         self.journal.tell_again()
-        outcome = self._epochs()
+        self._compile()
+        try:
+            outcome = self._epochs()
+        finally:
+            if self.gpu is not None:
+                self.gpu.close()
         best_metrics = self.best.metrics or {}
         self.emit(EndEvent(outcome=outcome, best_epoch=self.best.epoch, best_metrics=best_metrics))
         return TrainResult(
@@ -163,6 +171,19 @@ class _Run:
             last_checkpoint=self.journal.checkpoint_of(self.done),
             resume_state=self.out_dir / FILE_NAME,
         )
+
+    def _compile(self) -> None:
+        experiment = self.experiment
+        learner, config = experiment.learner, experiment.config
+        if learner is None or not config.compile:
+            return
+
+        def warn(message: str) -> None:
+            self.emit(WarningEvent(code="not-compiled", message=message))
+
+        batch = experiment.feed.batch(experiment.split.train_D[:1])
+        with autocast(experiment.device, experiment.precision):
+            learner.forward = compiled(experiment.model, batch, warn)
 
     def _epochs(self) -> Outcome:
         while not self._is_over():
@@ -304,6 +325,7 @@ class _Run:
         duration_s = statistics.elapsed_s + evaluation_s
         timings = {"sys/epoch_s": duration_s, "sys/evaluation_s": evaluation_s}
         metrics |= timings | memory_bytes(experiment.device)
+        metrics |= {} if self.gpu is None else self.gpu.metrics()
         self.journal.note(EpochEvent(epoch=epoch, metrics=metrics, duration_s=duration_s))
         if checkpoint is not None:
             self.journal.note(checkpoint)

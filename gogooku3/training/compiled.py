@@ -1,0 +1,39 @@
+"""torch.compile, where it works: asked for by `compile`, tried on a batch before it is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from gogooku3.data.batch import Batch
+from gogooku3.models.base import Model, ModelOutput
+
+Forward = Callable[[Batch], ModelOutput]
+
+
+def compiled(model: Model, batch: Batch, warn: Callable[[str], None], **options: Any) -> Forward:
+    """The model's forward pass, compiled for any number of stocks; the model itself, after a
+    warning, where that does not work.
+
+    It is tried on `batch`, forward and backward, so that what fails does so here. Weights and
+    gradients are left as they are.
+
+    Args:
+        options: of `torch.compile`, beside `dynamic`.
+    """
+    try:
+        forward: Forward = torch.compile(model, dynamic=True, **options)
+        forward(batch).score_BNK.sum().backward()
+    except Exception as error:  # a compiler has many ways to fail, and none may end a run
+        warn(f"torch.compile failed, the model runs as it is: {_first_line(error)}")
+        return model
+    finally:
+        model.zero_grad(set_to_none=True)
+    return forward
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

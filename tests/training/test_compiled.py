@@ -1,0 +1,63 @@
+"""`compile`: the same result when it works, the model itself when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gogooku3.config import TrainConfig
+from gogooku3.events import Event, WarningEvent
+from gogooku3.training.compiled import compiled
+from gogooku3.training.experiment import Experiment
+from gogooku3.training.trainer import train
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+# Dynamo looks at the gradients of views itself, and torch warns of that.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_a_compiled_model_has_the_gradient_of_the_model(
+    tiny: Path, make_config: MakeConfig
+) -> None:
+    """Captured for real, with any number of stocks; the code generator needs a C++ compiler and
+    minutes, so it is left out here."""
+    experiment = Experiment.open(make_config(model={"kind": "lstm", "dropout": 0.0}), tiny, "cpu")
+    model, warnings = experiment.model, []
+    days = experiment.split.train_D
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    forward = compiled(model, experiment.feed.batch(days[:1]), warnings.append, backend="eager")
+    assert not warnings
+    assert forward is not model
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+    found = []
+    for call in (model, forward):
+        batch = experiment.feed.batch(days[3:5])
+        call(batch).score_BNK.square().sum().backward()
+        found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        model.zero_grad(set_to_none=True)
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(theirs, mine, atol=1e-6, rtol=1e-5)
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(
+    tiny: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def broken(model: Any, **options: Any) -> Any:
+        asked.append(options)
+        raise RuntimeError("no compiler\nat all")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    events: list[Event] = []
+    config = make_config(max_epochs=1, compile=True, model={"kind": "lstm", "hidden_size": 8})
+    result = train(config, dataset=tiny, out_dir=tmp_path, on_event=events.append)
+    assert result.outcome == "completed"
+    assert asked == [{"dynamic": True}]
+    (warning,) = [event for event in events if isinstance(event, WarningEvent)]
+    assert warning.code == "not-compiled"
+    assert warning.message.endswith("RuntimeError: no compiler")

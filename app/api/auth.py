@@ -9,6 +9,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.requests import Request
@@ -44,7 +45,7 @@ scheme = HTTPBearer(
 )
 
 
-def caller(
+async def caller(
     request: Request, server: ServerDep, _shown_in_the_docs: Annotated[object, Depends(scheme)]
 ) -> Caller:
     """The caller, who has not asked too often; what it changes is told under its name.
@@ -52,12 +53,12 @@ def caller(
     Raises UnauthenticatedError for a missing, unknown, expired or revoked key, and
     TooManyRequestsError.
     """
-    found = _identified(request, server)
+    found = await _identified(request, server)
     _follow(request, found)
     return found
 
 
-def _identified(request: Request, server: Server) -> Caller:
+async def _identified(request: Request, server: Server) -> Caller:
     header = request.headers.get("authorization")
     if header is None:
         if not server.open_access:
@@ -68,21 +69,26 @@ def _identified(request: Request, server: Server) -> Caller:
     try:
         if kind.lower() != "bearer" or not presented.strip():
             raise UnauthenticatedError()
-        key = server.keyring.authenticate(presented.strip())
+        # Only what is not known here goes to a thread, to ask the database or Valkey.
+        key = server.keyring.known(presented.strip())
+        if key is None:
+            key = await run_in_threadpool(server.keyring.authenticate, presented.strip())
     except UnauthenticatedError:
         # Guessing is slow, whichever key is guessed at.
-        _count(server, f"address:{address_of(request)}", WRONG_KEYS_PER_MINUTE)
+        await _count(server, f"address:{address_of(request)}", WRONG_KEYS_PER_MINUTE)
         raise
     per_minute = key.requests_per_minute
     if per_minute is None:
         per_minute = server.settings.requests_per_minute
     if per_minute:
-        _count(server, key.id, per_minute)
+        await _count(server, key.id, per_minute)
     return Caller(key.id, key.scope)
 
 
-def _count(server: Server, who: str, per_minute: int) -> None:
-    wait_s = server.limiter.refuse_for(who, per_minute)
+async def _count(server: Server, who: str, per_minute: int) -> None:
+    if server.limiter.may_pass(who):
+        return
+    wait_s = await run_in_threadpool(server.limiter.refuse_for, who, per_minute)
     if wait_s is not None:
         raise TooManyRequestsError(
             f"more than {per_minute} requests a minute; wait as long as `Retry-After` says",
@@ -137,17 +143,17 @@ def _is_loopback(host: str) -> bool:
 CallerDep = Annotated[Caller, Depends(caller)]
 
 
-def reader(caller: CallerDep) -> Caller:
+async def reader(caller: CallerDep) -> Caller:
     """A caller who may read."""
     return _with_scope(caller, Scope.READ)
 
 
-def submitter(caller: CallerDep) -> Caller:
+async def submitter(caller: CallerDep) -> Caller:
     """A caller who may submit and cancel jobs."""
     return _with_scope(caller, Scope.SUBMIT)
 
 
-def administrator(caller: CallerDep) -> Caller:
+async def administrator(caller: CallerDep) -> Caller:
     """A caller who may see and change what concerns everybody."""
     return _with_scope(caller, Scope.ADMIN)
 

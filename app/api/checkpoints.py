@@ -28,7 +28,7 @@ router = APIRouter(
 )
 def list_checkpoints(request: Request, server: ServerDep, job_id: JobId) -> Response:
     """Newest first."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         rows = read.checkpoints(session, job_id)
         items = [CheckpointAnswer.model_validate(row) for row in rows]
     return cacheable(request, CheckpointPage(items=items))
@@ -52,7 +52,7 @@ REDIRECT = {
 )
 def best_checkpoint(server: ServerDep, job_id: JobId) -> str:
     """Best by the job's early-stopping metric; 404 `no-checkpoint` before the first."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         return content_path(read.best_checkpoint(session, job_id).id)
 
 
@@ -65,7 +65,7 @@ def best_checkpoint(server: ServerDep, job_id: JobId) -> str:
 )
 def last_checkpoint(server: ServerDep, job_id: JobId) -> str:
     """404 `no-checkpoint` before the first."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         return content_path(read.last_checkpoint(session, job_id).id)
 
 
@@ -77,7 +77,7 @@ def last_checkpoint(server: ServerDep, job_id: JobId) -> str:
 )
 def get_checkpoint(request: Request, server: ServerDep, checkpoint_id: CheckpointId) -> Response:
     """Epoch, metrics, size and sha256; not the file."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         answer = CheckpointAnswer.model_validate(read.checkpoint(session, checkpoint_id))
     return cacheable(request, answer)
 
@@ -101,7 +101,7 @@ def get_checkpoint(request: Request, server: ServerDep, checkpoint_id: Checkpoin
 )
 def get_content(request: Request, server: ServerDep, checkpoint_id: CheckpointId) -> Response:
     """One file, whole or by `Range`, so that a broken download can go on."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         row = read.checkpoint(session, checkpoint_id)
         path, sha256 = row.path, row.sha256
         filename = f"{row.job_id}-epoch-{row.epoch:04d}.gk3"

@@ -37,7 +37,7 @@ def list_events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Append-only, oldest first; go on with `after` = `next_after`."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         read.job(session, job_id)
         rows = read.events_after(session, job_id, after, limit + 1)
         items = [EventAnswer.model_validate(row) for row in rows]
@@ -89,5 +89,5 @@ async def stream_events(
 
 
 def _require_job(server: Server, job_id: str) -> None:
-    with server.database.session() as session:
+    with server.database.reading() as session:
         read.job(session, job_id)

@@ -136,7 +136,7 @@ def list_jobs(
         sweep_id=sweep_id,
     )
     try:
-        with server.database.session() as session:
+        with server.database.reading() as session:
             page = read.list_jobs(
                 session, where, order_by=order_by, page_size=page_size, page_token=page_token
             )
@@ -154,7 +154,7 @@ def list_jobs(
 )
 def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
     """State, progress, latest and best metrics, effective configuration, provenance."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         answer = JobAnswer.model_validate(read.job(session, job_id))
     return cacheable(request, answer)
 
@@ -167,7 +167,7 @@ def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
 )
 def list_attempts(request: Request, server: ServerDep, job_id: JobId) -> Response:
     """Who held the lease, when, how it ended, and what was rejected as stale; first to last."""
-    with server.database.session() as session:
+    with server.database.reading() as session:
         rows = read.attempts(session, job_id)
         items = [AttemptAnswer.model_validate(row) for row in rows]
     return cacheable(request, AttemptPage(items=items))

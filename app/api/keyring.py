@@ -33,19 +33,29 @@ class Keyring:
         self._database = database
         self._known: dict[str, tuple[float, KnownKey]] = {}
 
+    def known(self, secret: str) -> KnownKey | None:
+        """The key of this secret, if it was asked for a moment ago. Never waits."""
+        until, key = self._known.get(_name(secret), (0.0, None))
+        if key is None or time.monotonic() >= until or _has_expired(key):
+            return None
+        return key
+
     def authenticate(self, secret: str) -> KnownKey:
         """The key of this secret. Raises UnauthenticatedError; that is never remembered."""
-        name = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-        until, key = self._known.get(name, (0.0, None))
-        if key is not None and time.monotonic() < until and not _has_expired(key):
+        key = self.known(secret)
+        if key is not None:
             return key
         with self._database.session() as session:
             row = keys.authenticate(session, secret)
             key = KnownKey(row.id, Scope(row.scope), row.requests_per_minute, row.expires_at)
         if len(self._known) >= MOST_KEPT:
             self._known.clear()
-        self._known[name] = (time.monotonic() + KEPT_S, key)
+        self._known[_name(secret)] = (time.monotonic() + KEPT_S, key)
         return key
+
+
+def _name(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _has_expired(key: KnownKey) -> bool:

@@ -69,7 +69,7 @@ def get_logs(
     if after is not None and tail is not None:
         message = "give `after` or `tail`, not both"
         raise QueryError([Problem("/query/tail", "exclusive", message)])
-    with server.database.session() as session:
+    with server.database.reading() as session:
         read.job(session, job_id)
     piece = LogPiece(b"", after or 0, 0)
     try:

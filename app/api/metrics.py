@@ -62,7 +62,7 @@ def get_metrics(
     query = MetricsQuery(
         jobs=[job_id], names=wanted, split=split, start=start, end=end, max_points=max_points
     )
-    with server.database.session() as session:
+    with server.database.reading() as session:
         # Points come with an event, in one transaction: no new event, no new point.
         etag = tag_of(job_id, read.last_seq(session, job_id), str(request.query_params))
         if unchanged(request, etag):
@@ -82,7 +82,7 @@ def query_metrics(server: ServerDep, raw: RawBody) -> Response:
     """For dashboards and comparisons: the same series of up to 100 jobs at once."""
     query = checked(parse(raw), _checked_query)
     found, missing = [], []
-    with server.database.session() as session:
+    with server.database.reading() as session:
         known = read.existing(session, query.jobs)
         room = MOST_POINTS
         for job_id in dict.fromkeys(query.jobs):

@@ -34,12 +34,14 @@ IdempotencyKey = Annotated[
 ]
 
 
-def storable_query(request: Request) -> None:
+async def storable_query(request: Request) -> None:
     """Raise QueryError for parameters nothing reads and for characters nothing can store."""
     route = request.scope.get("route")
     if not isinstance(route, APIRoute):
         return
     given = request.query_params.multi_items()
+    if not given:
+        return
     known_names_only([name for name, _ in given], sorted(_query_names(route.dependant)))
     problems = [
         Problem(

@@ -51,7 +51,7 @@ class Server:
         self.database.dispose()
 
 
-def _server(request: Request) -> Server:
+async def _server(request: Request) -> Server:
     server = request.app.state.server
     assert isinstance(server, Server)
     return server

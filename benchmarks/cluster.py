@@ -205,7 +205,7 @@ def small_job(split: dict[str, Any], *, epochs: int = 1, **more: Any) -> dict[st
             "max_epochs": epochs,
             "data": {"lookback": 5, "horizons": [1, 5], "split": split},
             "model": {"kind": "atft_gat_fan", **model},
-            "batch": {"days_per_step": 8},
+            "batch": {"days_per_step": 32},
         },
         "resources": {"cpu_threads": 1},
         **more,

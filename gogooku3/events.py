@@ -29,6 +29,8 @@ class RunRequest(EventModel):
     """The cache's file."""
     out_dir: Path
     """Folder of this attempt's checkpoints and resume state; made if missing."""
+    log: Path | None = None
+    """Where a process that was started before its job was known is to write what it prints."""
     resume: Path | None = None
     """Resume state of an earlier attempt to go on from."""
     recorded_epoch: int = 0

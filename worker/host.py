@@ -86,6 +86,11 @@ class Host:
         """Bring the analysis of a sweep up to date."""
         self.place.sweeps.analyse()
 
+    def prepare(self) -> None:
+        """Keep a trainer ready for each slot."""
+        if self.place.spares is not None and not self.place.stopping.is_set():
+            self.place.spares.refill()
+
     def sweep(self) -> None:
         """Remove what the builds of workers that are gone have left behind."""
         with self.place.database.session() as session:

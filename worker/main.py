@@ -21,12 +21,14 @@ from app.db import Database
 from app.embedded.home import NotRunningError, addresses
 from app.json_log import configure
 from app.settings import Settings
+from worker.child import TRAINER
 from worker.devices import find_gpus, make_slots
 from worker.host import Host
 from worker.maintenance import Maintenance
 from worker.outage import first_line, is_outage
 from worker.place import Workplace
 from worker.slots import Slots
+from worker.spares import Spares
 
 START_RETRY_S = 1.0
 logger = logging.getLogger("worker")
@@ -46,6 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="the GPUs of the first slots, as CUDA_VISIBLE_DEVICES names them; "
         "default: those that are found",
     )
+    parser.add_argument(
+        "--no-spares",
+        action="store_true",
+        help="keep no trainer ready with torch loaded: less memory, seconds more for each job",
+    )
     given = parser.parse_args(arguments)
     if given.slots < 0:
         parser.error("--slots must not be negative")
@@ -56,6 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     except NotRunningError as error:
         logger.error("%s", error)
         return 1
+    if given.gpus is None:
+        gpus = find_gpus() if given.slots else []
+    else:
+        gpus = [name.strip() for name in given.gpus.split(",") if name.strip()]
+    slots = Slots(make_slots(given.slots, gpus))
     place = Workplace(
         database=Database(where.database_url),
         wake=Wake(where.redis_url),
@@ -65,15 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
         lease_s=settings.lease_s,
         stopping=threading.Event(),
         doorbell=Doorbell(where.redis_url),
+        spares=None if given.no_spares else Spares(TRAINER, slots.all, settings.logs / "spares"),
     )
     # Until Celery's own handlers stand, a signal must end the process in order, too.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    if given.gpus is None:
-        gpus = find_gpus() if given.slots else []
-    else:
-        gpus = [name.strip() for name in given.gpus.split(",") if name.strip()]
-    slots = Slots(make_slots(given.slots, gpus))
     host = _start(place, slots)
     logger.info("worker %s: %s slots, %s GPUs", host.worker_id, slots.count, len(slots.gpus))
     maintenance = Maintenance(host)
@@ -89,6 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
         place.stopping.set()
         maintenance.end()
         host.leave()
+        if place.spares is not None:
+            place.spares.close()
         place.wake.close()
         if place.doorbell is not None:
             place.doorbell.close()

@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 class Maintenance(threading.Thread):
-    """Heartbeat, expired leases, remains of builds, sweeps, queued jobs; begins with a round at
-    once, the start-up sweep."""
+    """Heartbeat, expired leases, remains of builds, sweeps, queued jobs, spare trainers; begins
+    with a round at once, the start-up sweep."""
 
     def __init__(self, host: Host, poll_s: float = POLL_S) -> None:
         super().__init__(name="maintenance")
@@ -26,13 +26,15 @@ class Maintenance(threading.Thread):
     def run(self) -> None:
         """Until `end`: also while the worker's last jobs are ending."""
         while True:
+            host = self._host
             for duty in (
-                self._host.beat,
-                self._host.reap,
-                self._host.sweep,
-                self._host.advance_sweeps,
-                self._host.look,
-                self._host.analyse_sweeps,
+                host.beat,
+                host.reap,
+                host.sweep,
+                host.advance_sweeps,
+                host.look,
+                host.prepare,
+                host.analyse_sweeps,
             ):
                 self._do(duty)
             if self._ended.wait(self._poll_s):

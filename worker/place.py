@@ -12,6 +12,7 @@ from app.broker.doorbell import Doorbell
 from app.broker.wake import Wake
 from app.db import Database
 from worker.child import BUILDER, TRAINER
+from worker.spares import Spares
 from worker.sweeps import Sweeps
 
 
@@ -32,6 +33,8 @@ class Workplace:
     """Tells other workers of runs that a sweep has queued; without it they find them by looking."""
     trainer: Sequence[str] = TRAINER
     builder: Sequence[str] = BUILDER
+    spares: Spares | None = None
+    """Trainers that wait with torch loaded; None = each job starts its own."""
     grace_s: float = 30.0
     """Time a trainer has to write its resume state before it is killed."""
 

@@ -15,6 +15,8 @@ class Slots:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._lock = threading.Lock()
+        self.all = tuple(slots)
+        """Every slot, free or not."""
         self._free = list(slots)
         self._running: dict[int, Json] = {}
         self._count = len(slots)

@@ -29,11 +29,13 @@ from app.jobs.record import record
 from gogooku3.config import TrainConfig
 from gogooku3.errors import DatasetError, Gogooku3Error
 from gogooku3.events import (
+    BuildRequest,
     EndEvent,
     EpochEvent,
     Event,
     FailureEvent,
     ProgressEvent,
+    RunRequest,
     StageEvent,
     StartEvent,
     WarningEvent,
@@ -131,11 +133,13 @@ class Supervisor:
         log = self._log
         asked = f", request {self.claim.request_id}" if self.claim.request_id else ""
         mark(log, f"attempt {self.claim.attempt} begins{asked}")
-        environment = child_environment(self.claim.resources.cpu_threads, self._gpus)
-        environment |= self._task.variables
         request, warnings = self._task.request()
         self._buffer += warnings
-        child = Child(self._out_dir, log, environment, self._task.command)
+        child = self._spare(request)
+        if child is None:
+            environment = child_environment(self.claim.resources.cpu_threads, self._gpus)
+            environment |= self._task.variables
+            child = Child(self._out_dir, log, environment, self._task.command)
         logger.info("%s: %s %s started", self._name, self._task.who, child.pid)
         self._watchdog = Watchdog(child.pid)
         try:
@@ -172,6 +176,12 @@ class Supervisor:
         told = f": {ending.reason['message']}" if ending.reason else ""
         mark(log, f"attempt {self.claim.attempt} ended, {ending.outcome.value}{told}")
         return ending
+
+    def _spare(self, request: RunRequest | BuildRequest) -> Child | None:
+        """A trainer that waits for its request with torch loaded, if there is one."""
+        if self.place.spares is None or not isinstance(request, RunRequest):
+            return None
+        return self.place.spares.take(self.slots, self.claim.resources.cpu_threads, self._gpus)
 
     def _was_silent(self) -> bool:
         """Whether the child ended by itself because it had not heard of its lease for long."""

@@ -109,6 +109,7 @@ class Training:
             config=self._config,
             dataset=self._dataset,
             out_dir=self._out_dir,
+            log=self._out_dir.with_name("log.txt"),
             resume=resume,
             recorded_epoch=self._claim.recorded_epoch if resume else 0,
             lease_s=self._place.lease_s,

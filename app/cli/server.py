@@ -79,9 +79,14 @@ def worker(
             show_default="those that are found",
         ),
     ] = None,
+    no_spares: Annotated[
+        bool,
+        typer.Option("--no-spares", help="Keep no trainer ready: less memory, slower starts."),
+    ] = False,
 ) -> None:
     """Run a worker alone, against the database and broker that the environment names."""
     chosen = [] if gpus is None else ["--gpus", gpus]
+    chosen += ["--no-spares"] if no_spares else []
     _become("worker.main", "--slots", str(slots), *chosen)
 
 

@@ -26,7 +26,7 @@ from gogooku3.config import BY_GRADIENT
 from gogooku3.events import FailureEvent, RunRequest
 from gogooku3.lifeline import Lifeline
 from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe
-from gogooku3.training import log
+from gogooku3.training import log, warm
 from gogooku3.training.ranks import Followers, hold_on
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rank", type=int, default=0, help="given by the leading process")
     parser.add_argument("--meeting-point", type=Path, help="where the ranks find each other")
     parser.add_argument("--leash-fd", type=int, help="closed when the leading process is gone")
+    parser.add_argument("--warm", action="store_true", help="load torch, then wait for the request")
     given = parser.parse_args(arguments)
     log.to_standard_output()
     stop = threading.Event()
@@ -54,13 +55,21 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
     pipe = EventPipe(given.events_fd, stop, log.tell)
+    if given.warm:
+        warm.load()
+    asked = sys.stdin.buffer.read()
+    if given.warm and not asked:
+        return 0  # nobody needed it
     try:
-        request = RunRequest.model_validate_json(sys.stdin.buffer.read())
+        request = RunRequest.model_validate_json(asked)
     except ValidationError as error:
         pipe.send(FailureEvent(failure_class="user", code="invalid-request", message=str(error)))
         return EXIT_FAILED
     if given.leash_fd is not None:
         hold_on(given.leash_fd)
+    if given.warm and request.log is not None:
+        warm.move_in(request.out_dir, request.log)
+    log.logger.info("process %d begins%s", os.getpid(), ", torch loaded" if given.warm else "")
     if given.lifeline_fd is not None and request.lease_s is not None:
         Lifeline(given.lifeline_fd, request.lease_s, stop.set).start()
     if given.meeting_point is not None:

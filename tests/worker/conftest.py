@@ -160,17 +160,20 @@ class Bench:
 
     # Real worker processes with the real trainer.
 
-    def start_worker(self, *, slots: int = 1, lease_s: float = 10.0) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, *options: str, slots: int = 1, lease_s: float = 10.0, spares: bool = False
+    ) -> subprocess.Popen[bytes]:
         environment = os.environ | {
             "GOGOOKU3_HOME": str(self.home),
             "GOGOOKU3_DATABASE_URL": self.database_url,
             "GOGOOKU3_REDIS_URL": self.redis_url,
             "GOGOOKU3_LEASE_S": str(lease_s),
         }
+        options = options if spares else (*options, "--no-spares")
         number = len(self._processes)
         with (self.home / f"worker-{number}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker.main", "--slots", str(slots)],
+                [sys.executable, "-m", "worker.main", "--slots", str(slots), *options],
                 env=environment,
                 cwd=REPOSITORY,
                 stdout=log,

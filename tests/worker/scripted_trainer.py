@@ -29,10 +29,20 @@ def main() -> int:
     parser.add_argument("script")
     parser.add_argument("--events-fd", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
+    parser.add_argument("--warm", action="store_true")
     given = parser.parse_args()
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    request = json.loads(sys.stdin.buffer.read())
+    asked = sys.stdin.buffer.read()
+    if given.warm and not asked:
+        return 0
+    request = json.loads(asked)
+    if given.warm:
+        from pathlib import Path
+
+        from gogooku3.training.warm import move_in
+
+        move_in(Path(request["out_dir"]), Path(request["log"]))
 
     def tell(**event: object) -> None:
         os.write(given.events_fd, json.dumps(event).encode() + b"\n")

@@ -114,7 +114,7 @@ class Cluster:
         self.database_url = self.postgres.start()
         self.redis_url = self.valkey.start()
         upgrade(self.database_url)
-        environment = {
+        self._environment = {
             "GOGOOKU3_HOME": str(self.home),
             "GOGOOKU3_DATABASE_URL": self.database_url,
             "GOGOOKU3_REDIS_URL": self.redis_url,
@@ -123,15 +123,20 @@ class Cluster:
         }
         self.ports = [free_port() for _ in range(self.apis)]
         for port in self.ports:
-            self._add(f"api-{port}", environment, "app.main", "--port", str(port))
+            self._add(f"api-{port}", "app.main", "--port", str(port))
         for number in range(self.workers):
             options = ("--slots", str(self.slots), *self.worker_options)
-            self._add(f"worker-{number}", environment, "worker.main", *options)
+            self.add_worker(f"worker-{number}", *options)
         self.wait(self._is_ready, "the service is not ready")
 
-    def _add(self, name: str, environment: dict[str, str], module: str, *options: str) -> None:
+    def add_worker(self, name: str, *options: str) -> None:
+        """Start one more worker."""
+        self._add(name, "worker.main", *options)
+
+    def _add(self, name: str, module: str, *options: str) -> None:
         command = (sys.executable, "-P", "-m", module, *options)
-        program = Program(name, command, environment, self.home / "logs" / f"{name}.log")
+        log = self.home / "logs" / f"{name}.log"
+        program = Program(name, command, self._environment, log)
         self.programs.append(program)
         program.start()
 
@@ -158,13 +163,19 @@ class Cluster:
             return False
         return len(alive) >= self.workers
 
-    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = READY_S) -> None:
-        """Until the condition holds. Raises TimeoutError."""
+    def wait(
+        self,
+        condition: Callable[[], object],
+        what: str,
+        timeout_s: float = READY_S,
+        look_s: float = 0.1,
+    ) -> None:
+        """Until the condition holds, looked at every `look_s`. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what} after {timeout_s:g} s; logs in {self.home}/logs")
-            time.sleep(0.1)
+            time.sleep(look_s)
 
     def trainers(self) -> dict[int, str]:
         """Process id -> folder of the attempt, of every live trainer and builder of this home."""

@@ -33,10 +33,10 @@ def main() -> int:
     given = parser.parse_args()
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    asked = sys.stdin.buffer.read()
-    if given.warm and not asked:
+    text = sys.stdin.buffer.read()
+    if given.warm and not text:
         return 0
-    request = json.loads(asked)
+    request = json.loads(text)
     if given.warm:
         from pathlib import Path
 

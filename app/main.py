@@ -6,13 +6,16 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 from socket import socket
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError
 
 from app.api import (
     actions,
@@ -66,6 +69,8 @@ PARTS = (
     pages,
 )
 """The endpoints, in the order in which the description lists them."""
+log = logging.getLogger("gogooku3.api")
+START_RETRY_S = 1.0
 SHUTDOWN_S = 5
 """How long requests in progress may go on when the process is asked to stop."""
 
@@ -163,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotRunningError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    is_open = may_be_open(settings, given.host, found.database_url)
+    is_open = _access(settings, given.host, found.database_url)
     if is_open is None:
         sys.stderr.write(
             f"refusing to listen on {given.host} without an API key: anybody who reaches this "
@@ -188,6 +193,16 @@ def description() -> str:
     nowhere = {"database_url": "postgresql+psycopg://", "redis_url": "redis://127.0.0.1:1/0"}
     app = create_app(Settings(), open_access=False, **nowhere)
     return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _access(settings: Settings, host: str, database_url: str) -> bool | None:
+    """What `may_be_open` says, once the database, which may still be starting, answers."""
+    while True:
+        try:
+            return may_be_open(settings, host, database_url)
+        except OperationalError as error:
+            log.warning("waiting for the database: %s", str(error.orig).strip())
+            time.sleep(START_RETRY_S)
 
 
 def may_be_open(settings: Settings, host: str, database_url: str) -> bool | None:

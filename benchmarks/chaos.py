@@ -40,6 +40,8 @@ from gogooku3.client import ApiError, Client, UnreachableError
 
 LEASE_S = 8.0
 WEIGHTS = {"trainer": 40, "worker": 20, "api": 14, "valkey": 9, "postgres": 9, "suspend": 8}
+MEAN_S = 4.0
+"""Seconds between two evil deeds, on the mean."""
 EPOCHS = 3
 SEEN_S = 0.1
 """How often the trainers are counted."""
@@ -174,10 +176,12 @@ class Demon:
     """Kills, suspends and brings back. Servers are started from the main thread only: they end
     with the thread that started them."""
 
-    def __init__(self, cluster: Cluster, chance: random.Random, kills: Counter[str]) -> None:
+    def __init__(self, cluster: Cluster, chance: random.Random, report: Report) -> None:
         self._cluster = cluster
         self._chance = chance
-        self._kills = kills
+        self._kills = report.kills
+        self._faults = report.faults
+        self._down: set[str] = set()
         self._back: list[tuple[float, Callable[[], object]]] = []
 
     def act(self) -> None:
@@ -192,9 +196,10 @@ class Demon:
             victim = self._chance.choice(self._cluster.named(what))
             if not victim.is_alive():
                 return
+            self._down.add(victim.name)
             self._kill(victim.pid)
             victim.process.wait()  # type: ignore[union-attr]
-            self._later(delay, victim.start)
+            self._later(delay, lambda: self._start(victim))
         elif what == "suspend":
             self._suspend(self._chance.choice(self._cluster.named("worker")))
         else:
@@ -206,12 +211,20 @@ class Demon:
         self._kills[what] += 1
 
     def bring_back(self, *, everything: bool = False) -> None:
-        """Start again what is due."""
+        """Start again what is due. Nobody may have ended but by our hand."""
+        for program in self._cluster.programs:
+            if not program.is_alive() and program.name not in self._down:
+                self._faults.append(f"{program.name} ended by itself")
+                program.start()
         now = time.monotonic()
         due = [act for at, act in self._back if everything or at <= now]
         self._back = [(at, act) for at, act in self._back if not everything and at > now]
         for act in due:
             act()
+
+    def _start(self, victim: Program) -> None:
+        victim.start()
+        self._down.discard(victim.name)
 
     def _suspend(self, worker: Program) -> None:
         if not worker.is_alive():
@@ -259,7 +272,7 @@ def run(home: Path, *, jobs: int, seconds: float, seed: int, patience_s: float) 
         users = Users(
             cluster.urls, specifications(jobs, split), seconds * 0.8, random.Random(seed + 1)
         )
-        demon = Demon(cluster, chance, report.kills)
+        demon = Demon(cluster, chance, report)
         watch = Watch(cluster)
         watch.start()
         users.start()
@@ -269,7 +282,7 @@ def run(home: Path, *, jobs: int, seconds: float, seed: int, patience_s: float) 
             demon.bring_back()
             if time.monotonic() >= next_at:
                 demon.act()
-                next_at = time.monotonic() + chance.expovariate(1 / 3.0)
+                next_at = time.monotonic() + chance.expovariate(1 / MEAN_S)
             time.sleep(0.1)
         demon.bring_back(everything=True)
         users.join(patience_s)

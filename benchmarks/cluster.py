@@ -87,6 +87,8 @@ class Cluster:
     programs: list[Program] = field(default_factory=list)
 
     def __enter__(self) -> Cluster:
+        # Killed in good order, we leave nobody running.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         for name in ("caches", "artifacts", "logs"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
         self.postgres = EmbeddedPostgres(self.home / "pg")

@@ -16,7 +16,9 @@ import httpx
 import pytest
 
 from app.db.database import Database
+from app.db.migrate import upgrade
 from app.domain import Scope
+from app.embedded.postgres import EmbeddedPostgres
 from app.jobs import keys
 
 
@@ -132,3 +134,35 @@ def test_process_on_another_address_wants_the_key(
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def test_process_waits_for_a_database_that_is_still_starting(
+    environment: dict[str, str], port: int, log: Path, servers_folder: Path
+) -> None:
+    server = EmbeddedPostgres(servers_folder / "late")
+    environment["GOGOOKU3_DATABASE_URL"] = server.start()
+    upgrade(server.url())
+    server.stop()
+    command = [sys.executable, "-m", "app.main", "--port", str(port)]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stderr=file)
+    try:
+        deadline = time.monotonic() + 60
+        while "waiting for the database" not in log.read_text():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        server.start()
+        while True:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{port}/v1/jobs", trust_env=False)
+                break
+            except httpx.ConnectError:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert answer.status_code == 200
+    finally:
+        process.kill()
+        process.wait()
+        server.stop()

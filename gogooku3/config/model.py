@@ -48,11 +48,27 @@ class StreamingFanConfig(FanBase):
         return self.window or max(2, lookback // 2)
 
 
-class SelectionConfig(ConfigModel):
-    """Variable selection of the temporal fusion transformer, as one grouped einsum."""
+class LowRankSelectionConfig(ConfigModel):
+    """Variable selection of the temporal fusion transformer with low-rank embeddings, as one
+    product for all features."""
 
+    kind: Literal["low_rank"] = "low_rank"
     rank: int = Field(default=8, ge=1, le=256)
     """Width of each feature's own embedding before it is lifted to the hidden size."""
+
+
+class GroupedSelectionConfig(ConfigModel):
+    """Variable selection as published: a gated residual network for every feature. Its work and
+    size grow with features x `hidden_size` squared: dozens of times those of `low_rank`."""
+
+    kind: Literal["grouped"] = "grouped"
+
+
+SelectionConfig = Annotated[
+    Annotated[LowRankSelectionConfig, Tag("low_rank")]
+    | Annotated[GroupedSelectionConfig, Tag("grouped")],
+    Discriminator(kind_or("low_rank")),
+]
 
 
 class LstmAttentionConfig(ConfigModel):
@@ -89,6 +105,9 @@ EncoderConfig = Annotated[
 class GatConfig(ConfigModel):
     """Graph attention over the day's stocks (GATv2 with edge features)."""
 
+    impl: Literal["fixed_k", "pyg"] = "fixed_k"
+    """What computes the attention: our own over fixed lists of neighbours, or torch-geometric's
+    GATv2Conv over the same edges (needs the extra `pyg`). The same mathematics and weights."""
     layers: int = Field(default=2, ge=0, le=16)
     """Number of layers; 0 leaves the graph out. Alone it gives a valid network."""
     heads: tuple[Annotated[int, Field(ge=1, le=64)], ...] | None = None
@@ -161,7 +180,7 @@ class AtftGatFanConfig(ConfigModel):
     dropout: Rate = 0.1
     """Dropout inside every gated residual block and head."""
     fan: FanConfig = WindowFanConfig()
-    selection: SelectionConfig = SelectionConfig()
+    selection: SelectionConfig = LowRankSelectionConfig()
     encoder: EncoderConfig = LstmAttentionConfig()
     gat: GatConfig = GatConfig()
     graph: GraphConfig = GraphConfig()

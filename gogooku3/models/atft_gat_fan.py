@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gogooku3.config import (
     AtftGatFanConfig,
+    LowRankSelectionConfig,
     LstmAttentionConfig,
     QuantileHeadConfig,
     StreamingFanConfig,
@@ -24,6 +25,7 @@ from gogooku3.nn.distribution_heads import QuantileHeads, StudentTHeads
 from gogooku3.nn.fan import Fan, MainHead, StreamingFan, WindowFan
 from gogooku3.nn.graph_attention import Edges, GatedBypass, GraphStack
 from gogooku3.nn.grn import GatedResidualNetwork
+from gogooku3.nn.grouped_selection import GroupedVariableSelection
 from gogooku3.nn.heads import HorizonHeads
 from gogooku3.nn.temporal import AttentionEncoder, LstmAttentionEncoder
 from gogooku3.nn.variable_selection import VariableSelection
@@ -68,9 +70,7 @@ class AtftGatFan(Model):
         self.sector = nn.Embedding(shape.sectors, width)
         self.selection_context = GatedResidualNetwork(width, width, width, dropout=config.dropout)
         self.enrichment_context = GatedResidualNetwork(width, width, width, dropout=config.dropout)
-        self.selection = VariableSelection(
-            features=features, rank=config.selection.rank, width=width, dropout=config.dropout
-        )
+        self.selection = _selection(config, features)
         self.encoder = _encoder(config, shape.lookback)
         self.graph: GraphStack | None = None
         self.bypass: GatedBypass | None = None
@@ -84,6 +84,7 @@ class AtftGatFan(Model):
                 edge_dropout=gat.edge_dropout,
                 stochastic_depth=gat.stochastic_depth,
                 temperature=gat.temperature,
+                impl=gat.impl,
             )
             self.bypass = GatedBypass(width)
         self.heads = _heads(config, horizons)
@@ -149,6 +150,15 @@ def _fan(config: AtftGatFanConfig, lookback: int) -> Fan | None:
         return WindowFan(window=lookback, top_k=fan.top_k)
     except ValueError as error:
         raise ConfigError(f"fan: {error}") from error
+
+
+def _selection(config: AtftGatFanConfig, features: int) -> nn.Module:
+    selection, width, dropout = config.selection, config.hidden_size, config.dropout
+    if isinstance(selection, LowRankSelectionConfig):
+        return VariableSelection(
+            features=features, rank=selection.rank, width=width, dropout=dropout
+        )
+    return GroupedVariableSelection(features=features, width=width, dropout=dropout)
 
 
 def _encoder(config: AtftGatFanConfig, lookback: int) -> nn.Module:

@@ -38,6 +38,7 @@ class GatOnly(Model):
             edge_dropout=gat.edge_dropout,
             stochastic_depth=gat.stochastic_depth,
             temperature=gat.temperature,
+            impl=gat.impl,
         )
         self.bypass = GatedBypass(width)
         self.heads = HorizonHeads(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gogooku3.nn.neighbour_attention import attend_neighbours
+from gogooku3.nn.sparse_attention import load_sparse_attention
 
 TEMPERATURE_RANGE = (0.5, 2.0)
 
@@ -81,8 +82,11 @@ class GraphAttention(nn.Module):
         edge_features: int,
         dropout: float,
         temperature: float,
+        impl: Literal["fixed_k", "pyg"] = "fixed_k",
     ) -> None:
+        """Raises ConfigError for `pyg` where torch-geometric is missing."""
         super().__init__()
+        self.attend = attend_neighbours if impl == "fixed_k" else load_sparse_attention()
         self.heads = heads
         self.concat = concat
         per_head = width // heads if concat else width
@@ -104,7 +108,7 @@ class GraphAttention(nn.Module):
             size = (edges.place_RM.numel(), self.heads)
             ones = x_BND.new_ones(size, dtype=torch.float32)
             kept_RMH = F.dropout(ones, self.dropout).view(*edges.place_RM.shape, -1)
-        output_RJ = attend_neighbours(
+        output_RJ = self.attend(
             self.source(x_BND).flatten(0, 1),
             self.target(x_BND).flatten(0, 1),
             edges.feature_RME,
@@ -143,6 +147,7 @@ class GraphStack(nn.Module):
         edge_dropout: float,
         stochastic_depth: float,
         temperature: float,
+        impl: Literal["fixed_k", "pyg"] = "fixed_k",
     ) -> None:
         super().__init__()
         self.edge_dropout = edge_dropout
@@ -157,6 +162,7 @@ class GraphStack(nn.Module):
                 edge_features=edge_features,
                 dropout=dropout,
                 temperature=temperature,
+                impl=impl,
             )
             for layer_heads, joined in zip(heads, concat, strict=True)
         )

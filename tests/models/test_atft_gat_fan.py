@@ -41,12 +41,16 @@ def _scores(shape: ModelShape, batch: Batch, *, training: bool, **changes: Any) 
 # The graph's own settings (`graph.*`) act where edges are made; `fan.aux_weight` in the trainer.
 FAST = {"kind": "attention"}
 ROWS = {"kind": "streaming"}
+GROUPED = {"kind": "grouped"}
+DROP = {"dropout": 0.3}
 QUIET = {"layers": 2, "dropout": 0.0}
 ALIVE: list[tuple[bool, dict[str, Any], dict[str, Any]]] = [
     (False, {"hidden_size": 16}, {"hidden_size": 32}),
     (False, {"fan": {"enabled": True}}, {"fan": {"enabled": False}}),
     (False, {"fan": {"top_k": 2}}, {"fan": {"top_k": 3}}),
     (False, {"selection": {"rank": 8}}, {"selection": {"rank": 4}}),
+    (False, {"selection": {"kind": "low_rank"}}, {"selection": {"kind": "grouped"}}),
+    (True, {"selection": GROUPED, "gat": QUIET}, {"selection": GROUPED, "gat": QUIET, **DROP}),
     (False, {"encoder": {"heads": 4}}, {"encoder": {"heads": 2}}),
     (False, {"encoder": {"lstm_layers": 1}}, {"encoder": {"lstm_layers": 2}}),
     (False, {"encoder": {"kind": "lstm_attention"}}, {"encoder": {"kind": "attention"}}),
@@ -105,6 +109,15 @@ def test_removing_edges_changes_scores(shape: ModelShape, make_batch: Make) -> N
     assert (with_layers(batch).score_BNK - with_layers(bare).score_BNK).abs().max() > 1e-3
     without = _model(shape, gat={"layers": 0}).eval()
     assert torch.equal(without(batch).score_BNK, without(bare).score_BNK)
+
+
+def test_pyg_scores_as_our_own_graph_attention(shape: ModelShape, make_batch: Make) -> None:
+    """The setting changes what computes, not what is computed."""
+    batch = make_batch()
+    models = [_model(shape, gat={"impl": impl}).eval() for impl in ("fixed_k", "pyg")]
+    assert models[0].graph.layers[0].attend is not models[1].graph.layers[0].attend
+    scores = [model(batch).score_BNK for model in models]
+    torch.testing.assert_close(*scores, atol=1e-5, rtol=1e-4)
 
 
 def test_a_neighbour_reaches_only_those_it_has_an_edge_to(

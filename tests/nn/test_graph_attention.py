@@ -76,6 +76,36 @@ def test_it_equals_the_sparse_reference(
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize(("heads", "concat"), [(4, True), (2, False)])
+def test_torch_geometric_gives_the_same_from_the_same_weights(
+    heads: int, concat: bool, dropout: float
+) -> None:
+    x_BND, neighbour_BNM, edge_BNME = _graph()
+    edges = Edges.of(neighbour_BNM, edge_BNME)
+    ours = _layer(heads, concat, dropout)
+    theirs = GraphAttention(
+        width=WIDTH,
+        heads=heads,
+        concat=concat,
+        edge_features=EDGE,
+        dropout=dropout,
+        temperature=1.7,
+        impl="pyg",
+    )
+    ours.temperature.data.fill_(1.7)
+    theirs.load_state_dict(ours.state_dict())
+    outputs, gradients = [], []
+    for layer in (ours, theirs):
+        torch.manual_seed(0)
+        outputs.append(layer(x_BND, edges))
+        outputs[-1].square().sum().backward()
+        gradients.append([parameter.grad for parameter in layer.parameters()])
+    torch.testing.assert_close(*outputs, atol=1e-6, rtol=1e-5)
+    for mine, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+
+
 def test_a_stock_without_neighbours_gets_the_bias_alone() -> None:
     layer = _layer(2, True)
     torch.nn.init.normal_(layer.bias)

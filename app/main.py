@@ -44,6 +44,7 @@ from app.api.server import Server
 from app.api.wakes import Wakes
 from app.broker.doorbell import Doorbell
 from app.broker.limiter import Limiter
+from app.broker.ringer import Ringer
 from app.broker.wake import Wake
 from app.db.database import Database
 from app.embedded.home import NotRunningError, addresses
@@ -87,7 +88,7 @@ def create_app(
     server = Server(
         settings=settings,
         database=database,
-        doorbell=Doorbell(redis_url),
+        doorbell=Ringer(Doorbell(redis_url)),
         wake=Wake(redis_url),
         wakes=wakes,
         keyring=Keyring(database),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import traceback
 from collections.abc import Callable
 
 from gogooku3.events import Event
 
 EXIT_INTERRUPTED = 3
 EXIT_FAILED = 4
+
+
+def print_traceback() -> None:
+    """Where the error at hand arose, into the child's own log; left out when its disk is full: the
+    failure itself is still to be told."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 class EventPipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,6 +89,17 @@ def classify(
 
 def fault(error: Exception) -> Ending:
     """The attempt failed on the worker's side: no disk, no process, or a defect of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Ending(
+            Outcome.FAILED,
+            _reason(
+                FailureClass.INFRA,
+                "disk-full",
+                f"The worker's disk is full: {error}",
+                "Make room on the disk that holds the artifacts (gogooku3 db prune), then retry.",
+            ),
+            None,
+        )
     return Ending(
         Outcome.FAILED,
         _reason(

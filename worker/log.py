@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
 TAIL_SIZE = 8192
 LONGEST = 64 * 2**20
 """Bytes of a job's log; beyond that its beginning is dropped ..."""
@@ -13,10 +15,13 @@ KEPT = 4 * 2**20
 
 
 def mark(log: Path, text: str) -> None:
-    """Append a line of our own."""
-    with log.open("ab") as file:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        file.write(f"=== {now} {text} ===\n".encode())
+    """Append a line of our own; a full disk must not keep an attempt from its end."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        with log.open("ab") as file:
+            file.write(f"=== {now} {text} ===\n".encode())
+    except OSError as error:
+        logger.warning("%s: %s was not written: %s", log, text, error)
 
 
 def last_line(log: Path) -> str:

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from app.api.figures import Figures
 from app.api.keyring import Keyring
 from app.api.wakes import Wakes
-from app.broker.doorbell import Doorbell
 from app.broker.limiter import Limiter
+from app.broker.ringer import Ringer
 from app.broker.wake import Wake
 from app.db.database import Database
 from app.settings import Settings
@@ -28,7 +28,7 @@ class Server:
 
     settings: Settings
     database: Database
-    doorbell: Doorbell
+    doorbell: Ringer
     wake: Wake
     """Tells the streams of every process that a job's record grew."""
     wakes: Wakes

@@ -18,7 +18,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
@@ -41,7 +40,7 @@ from gogooku3.events import (
     StartEvent,
 )
 from gogooku3.lifeline import Lifeline
-from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe
+from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe, print_traceback
 
 if TYPE_CHECKING:
     import polars as pl
@@ -106,7 +105,7 @@ def run(request: BuildRequest, pipe: EventPipe) -> int:
         pipe.send(EndEvent(outcome="interrupted"))
         return EXIT_INTERRUPTED
     except Exception as error:
-        traceback.print_exc()
+        print_traceback()
         pipe.send(failure_of(error, request))
         return EXIT_FAILED
     return 0

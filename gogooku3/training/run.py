@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import threading
-import traceback
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from pydantic import ValidationError
 from gogooku3.config import BY_GRADIENT
 from gogooku3.events import FailureEvent, RunRequest
 from gogooku3.lifeline import Lifeline
-from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe
+from gogooku3.pipe import EXIT_FAILED, EXIT_INTERRUPTED, EventPipe, print_traceback
 from gogooku3.training import log, warm
 from gogooku3.training.ranks import Followers, hold_on
 
@@ -141,7 +140,7 @@ def run(
         team.leave()
         return EXIT_INTERRUPTED if result.outcome == "interrupted" else 0
     except Exception as error:
-        traceback.print_exc()
+        print_traceback()
         failure = failure_of(error)
     # Whatever the failed run held is free by now.
     if followers is not None and failure.failure_class == "infra":
@@ -159,7 +158,7 @@ def _largest_fit(request: RunRequest, device: str, stop: threading.Event) -> Fit
         return largest_fit(request.config, request.dataset, device, request.memory_mb, stop.is_set)
     except Exception:
         # What is to be told is the failure itself: the search for advice must not hide it.
-        traceback.print_exc()
+        print_traceback()
         return None
 
 

@@ -1,6 +1,6 @@
 """Kill everything at random while jobs are submitted, steered and run: nothing may be lost.
 
-    python -m benchmarks.chaos [--jobs 200] [--minutes 10] [--seed 1]
+    python -m benchmarks.chaos [--jobs 200] [--minutes 10] [--every 4] [--seed 1]
 
 Two API processes and three workers of one slot share one PostgreSQL and one Valkey. For the given
 time, every few seconds one of them or a trainer is killed (-9), or a worker is suspended for longer
@@ -40,8 +40,6 @@ from gogooku3.client import ApiError, Client, UnreachableError
 
 LEASE_S = 8.0
 WEIGHTS = {"trainer": 40, "worker": 20, "api": 14, "valkey": 9, "postgres": 9, "suspend": 8}
-MEAN_S = 4.0
-"""Seconds between two evil deeds, on the mean."""
 EPOCHS = 3
 SEEN_S = 0.1
 """How often the trainers are counted."""
@@ -147,6 +145,9 @@ class Users(threading.Thread):
                     return act(client)
                 except UnreachableError:
                     continue
+                except ApiError as error:
+                    if error.status < 500:
+                        raise
 
 
 class Watch(threading.Thread):
@@ -262,8 +263,10 @@ def specifications(count: int, split: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def run(home: Path, *, jobs: int, seconds: float, seed: int, patience_s: float) -> Report:
-    """The whole experiment."""
+def run(
+    home: Path, *, jobs: int, seconds: float, seed: int, patience_s: float, every_s: float = 4.0
+) -> Report:
+    """The whole experiment; something is killed every `every_s`, on the mean."""
     report = Report()
     began = time.monotonic()
     split = small_dataset(home, stocks=20, days=170)
@@ -282,7 +285,7 @@ def run(home: Path, *, jobs: int, seconds: float, seed: int, patience_s: float) 
             demon.bring_back()
             if time.monotonic() >= next_at:
                 demon.act()
-                next_at = time.monotonic() + chance.expovariate(1 / MEAN_S)
+                next_at = time.monotonic() + chance.expovariate(1 / every_s)
             time.sleep(0.1)
         demon.bring_back(everything=True)
         users.join(patience_s)
@@ -388,6 +391,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", type=float, default=4.0, help="mean seconds between two kills")
     parser.add_argument("--patience-minutes", type=float, default=30.0)
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     given = parser.parse_args()
@@ -399,6 +403,7 @@ def main() -> int:
         seconds=given.minutes * 60,
         seed=given.seed,
         patience_s=given.patience_minutes * 60,
+        every_s=given.every,
     )
     for name in ("kills", "actions", "states", "outcomes"):
         print(f"{name:14}", ", ".join(f"{k} {v}" for k, v in getattr(report, name).items()))

@@ -264,13 +264,24 @@ def specifications(count: int, split: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def run(
-    home: Path, *, jobs: int, seconds: float, seed: int, patience_s: float, every_s: float = 4.0
+    home: Path,
+    *,
+    jobs: int,
+    seconds: float,
+    seed: int,
+    patience_s: float,
+    every_s: float = 4.0,
+    apis: int = 2,
+    workers: int = 3,
+    worker_options: Sequence[str] = (),
 ) -> Report:
     """The whole experiment; something is killed every `every_s`, on the mean."""
     report = Report()
     began = time.monotonic()
     split = small_dataset(home, stocks=20, days=170)
-    with Cluster(home, apis=2, workers=3, slots=1, lease_s=LEASE_S) as cluster:
+    with Cluster(
+        home, apis=apis, workers=workers, lease_s=LEASE_S, worker_options=worker_options
+    ) as cluster:
         chance = random.Random(seed)
         users = Users(
             cluster.urls, specifications(jobs, split), seconds * 0.8, random.Random(seed + 1)

@@ -52,13 +52,15 @@ def classify(
     stuck: str = "",
     last_line: str = "",
     who: str = "trainer",
+    oom_kills: int = 0,
 ) -> Ending:
     """What the end of a child process means.
 
     `exit_code` is negative for a signal; `last` is its end or failure event, if it came;
     `objection` is why it had to end when its dataset changed, which explains whatever else went
     wrong; `stuck` is what the watchdog saw; `last_line` of the log is quoted where nothing better
-    is known; `who` is the child.
+    is known; `who` is the child; `oom_kills` is how many processes the kernel killed for memory
+    while it ran.
     """
     if isinstance(last, EndEvent) and last.outcome != "interrupted":
         return Ending(Outcome.SUCCEEDED, None, exit_code)
@@ -82,6 +84,8 @@ def classify(
         return Ending(Outcome.RELEASED, _lease_silent(who), exit_code)
     if isinstance(last, EndEvent):
         return Ending(Outcome.FAILED, _interrupted(who), exit_code)
+    if (exit_code == -signal.SIGKILL and oom_kills) or "bad_alloc" in last_line:
+        return Ending(Outcome.FAILED, _no_memory(exit_code, who), exit_code)
     if exit_code < 0:
         return Ending(Outcome.FAILED, _killed(-exit_code, who), exit_code)
     return Ending(Outcome.FAILED, _silent(exit_code, last_line, who), exit_code)
@@ -196,6 +200,20 @@ def _killed(number: int, who: str) -> Json:
         advice = f"If the system ran out of memory, use a smaller {smaller}, or more memory."
     return _reason(
         FailureClass.KILLED, "killed", f"The {who} was killed by {name} ({number}).", advice
+    )
+
+
+def _no_memory(exit_code: int, who: str) -> Json:
+    ended = "was killed by the system" if exit_code == -signal.SIGKILL else "ended"
+    smaller = "model, look-back or batch" if who == "trainer" else "dataset"
+    return _reason(
+        FailureClass.OOM,
+        "oom-killed",
+        f"The {who} {ended} for lack of memory.",
+        f"Use a smaller {smaller}, or more memory; with limits.memory_mb below the machine's the "
+        "trainer meets the limit itself and tells which batch would fit."
+        if who == "trainer"
+        else f"Use a smaller {smaller}, or more memory.",
     )
 
 

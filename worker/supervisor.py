@@ -45,6 +45,7 @@ from worker.child import Child, child_environment
 from worker.classify import Asked, Ending, classify, fault, refusal
 from worker.devices import Slot
 from worker.log import cut, last_line, mark
+from worker.memory import oom_kills
 from worker.outage import first_line, is_outage
 from worker.place import Workplace
 from worker.task import task_of
@@ -135,6 +136,7 @@ class Supervisor:
         mark(log, f"attempt {self.claim.attempt} begins{asked}")
         request, warnings = self._task.request()
         self._buffer += warnings
+        killed_before = oom_kills()
         child = self._spare(request)
         if child is None:
             environment = child_environment(self.claim.resources.cpu_threads, self._gpus)
@@ -172,6 +174,7 @@ class Supervisor:
             stuck=self._stuck,
             last_line=last_line(log),
             who=self._task.who,
+            oom_kills=oom_kills() - killed_before,
         )
         told = f": {ending.reason['message']}" if ending.reason else ""
         mark(log, f"attempt {self.claim.attempt} ended, {ending.outcome.value}{told}")

@@ -1,5 +1,6 @@
-"""The HTTP client: `from gogooku3.client import Client`."""
+"""The HTTP client: `from gogooku3.client import Client`, or `AsyncClient`."""
 
+from gogooku3.client.asynchronous import AsyncClient
 from gogooku3.client.client import DEFAULT_URL, Client
 from gogooku3.client.errors import (
     ApiError,
@@ -28,6 +29,7 @@ from gogooku3.client.resources import (
 __all__ = [
     "DEFAULT_URL",
     "ApiError",
+    "AsyncClient",
     "Attempt",
     "BestTrial",
     "BuildError",

@@ -11,7 +11,7 @@ import httpx
 
 from gogooku3.client.errors import ApiError, ChecksumError
 from gogooku3.client.resources import Checkpoint
-from gogooku3.client.transport import Backoff, Transport
+from gogooku3.client.transport import Transport
 
 
 class Checkpoints:
@@ -53,7 +53,7 @@ class Checkpoints:
 
     def _fill(self, checkpoint: Checkpoint, part: Path) -> None:
         """Append to `part` until it has the checkpoint's size."""
-        backoff = Backoff(self._transport.retry_for_s)
+        backoff = self._transport.backoff()
         while (have := _size(part)) != checkpoint.size:
             if have > checkpoint.size:
                 part.unlink()

@@ -34,7 +34,7 @@ class Client:
         timeout_s: float = 45.0,
         retry_for_s: float = 30.0,
     ) -> None:
-        self._transport = Transport(
+        self._transport = self._connect(
             url or os.environ.get("GOGOOKU3_URL") or DEFAULT_URL,
             api_key or os.environ.get("GOGOOKU3_API_KEY"),
             timeout_s=timeout_s,
@@ -44,6 +44,9 @@ class Client:
         self.jobs = Jobs(self._transport, self.checkpoints)
         self.sweeps = Sweeps(self._transport, self.checkpoints)
         self.datasets = Datasets(self._transport, self.jobs)
+
+    def _connect(self, url: str, api_key: str | None, **options: Any) -> Transport:
+        return Transport(url, api_key, **options)
 
     @property
     def url(self) -> str:

@@ -25,7 +25,7 @@ from gogooku3.client.resources import (
     MetricSeries,
 )
 from gogooku3.client.sse import messages
-from gogooku3.client.transport import Backoff, Transport
+from gogooku3.client.transport import Transport
 from gogooku3.config import JobSpec
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Jobs:
 
     def list(
         self,
+        /,
         *,
         state: str | Sequence[str] | None = None,
         label: str | Sequence[str] | None = None,
@@ -150,7 +151,7 @@ class Jobs:
         Reconnects where it left off. Raises ApiError, or UnreachableError when the server stays
         away for longer than the client's `retry_for_s`.
         """
-        backoff = Backoff(self._transport.retry_for_s)
+        backoff = self._transport.backoff()
         while True:
             headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
             try:
@@ -232,7 +233,7 @@ class Jobs:
                         yield rest.text
                         rest = self.logs(job_id, after=rest.end)
                     return
-                time.sleep(FIRST_POLL_S * 2)
+                self._transport.sleep(FIRST_POLL_S * 2)
             chunk = self.logs(job_id, after=chunk.end)
 
     def attempts(self, job_id: str) -> Sequence[Attempt]:
@@ -297,7 +298,7 @@ class Jobs:
                 return job
             if deadline is not None and time.monotonic() + pause_s > deadline:
                 raise TimeoutError(f"{job_id} is still {job.state} after {timeout_s:g} s")
-            time.sleep(pause_s)
+            self._transport.sleep(pause_s)
             pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
 
     def _named_checkpoint(self, job_id: str, name: str, path: str | Path) -> Path:

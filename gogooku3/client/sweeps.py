@@ -156,7 +156,7 @@ class Sweeps:
                 return sweep
             if deadline is not None and time.monotonic() + pause_s > deadline:
                 raise TimeoutError(f"{sweep_id} is still {sweep.state} after {timeout_s:g} s")
-            time.sleep(pause_s)
+            self._transport.sleep(pause_s)
             pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
 
     def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -20,8 +21,9 @@ LONGEST_PAUSE_S = 5.0
 class Backoff:
     """Growing pauses with jitter, until a time budget is used up."""
 
-    def __init__(self, budget_s: float) -> None:
+    def __init__(self, budget_s: float, sleep: Callable[[float], None]) -> None:
         self._budget_s = budget_s
+        self._sleep = sleep
         self.succeeded()
 
     def succeeded(self) -> None:
@@ -34,7 +36,7 @@ class Backoff:
         pause_s = max(at_least_s, self._pause_s * random.uniform(0.5, 1.0))
         if time.monotonic() + pause_s > self._deadline:
             return False
-        time.sleep(pause_s)
+        self._sleep(pause_s)
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
         return True
 
@@ -54,18 +56,29 @@ class Transport:
         headers = {"User-Agent": "gogooku3-client"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
-        host = httpx.URL(self.url).host
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers=headers,
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+        self._options: dict[str, Any] = {
+            "base_url": self.url,
+            "headers": headers,
+            "timeout": httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
             # A proxy named by the environment cannot reach this machine's own loopback.
-            trust_env=host not in {"localhost", "127.0.0.1", "::1"},
-        )
+            "trust_env": httpx.URL(self.url).host not in {"localhost", "127.0.0.1", "::1"},
+        }
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        return httpx.Client(**self._options)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; nothing else in the client does."""
+        time.sleep(seconds)
+
+    def backoff(self) -> Backoff:
+        """Pauses between tries, for as long as this client tries."""
+        return Backoff(self.retry_for_s, self.sleep)
 
     def request(
         self,
@@ -77,13 +90,11 @@ class Transport:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """The answer, read; redirects are not followed. Raises ApiError, UnreachableError."""
-        backoff = Backoff(self.retry_for_s)
+        backoff = self.backoff()
         given = {name: value for name, value in (params or {}).items() if value is not None}
         while True:
             try:
-                response = self._http.request(
-                    method, path, params=given, json=json, headers=headers
-                )
+                response = self._send(method, path, params=given, json=json, headers=headers)
             except httpx.TransportError as error:
                 if not backoff.pause():
                     raise self.unreachable(error) from error
@@ -93,12 +104,13 @@ class Transport:
             if not (is_passing(response) and backoff.pause(retry_after_s(response))):
                 raise api_error(response)
 
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._http.request(method, path, **options)
+
     @contextmanager
-    def streamed(
-        self, path: str, *, params: Mapping[str, Any] | None = None, headers: Mapping[str, str]
-    ) -> Iterator[httpx.Response]:
+    def streamed(self, path: str, *, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """One answer whose body is read by the caller. Raises ApiError, httpx.TransportError."""
-        with self._http.stream("GET", path, params=params, headers=headers) as response:
+        with self._http.stream("GET", path, headers=headers) as response:
             if response.status_code >= 400:
                 response.read()
                 raise api_error(response)

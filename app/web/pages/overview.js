@@ -5,6 +5,7 @@ import { fill, h, settle, text } from "../dom.js";
 import { NONE, ago, moment, signed } from "../format.js";
 import { poll } from "../live.js";
 import { STATES, askedOf, badge, bones, complain, empty, fault, labels, left, place, progressBar, share, sparkline } from "../parts/marks.js";
+import { sweepTable } from "../parts/sweeps.js";
 import { virtualTable } from "../parts/table.js";
 import { workerStrip } from "../parts/workers.js";
 
@@ -34,6 +35,7 @@ export async function show(main, { query, signal, title }) {
   });
   const holder = h("div", null, bones());
   const strip = h("div");
+  const sweeps = h("div", { hidden: true });
 
   fill(
     main,
@@ -42,6 +44,7 @@ export async function show(main, { query, signal, title }) {
       { class: "stack" },
       h("div", { class: "head" }, h("h1", null, "Jobs"), h("div", { class: "bar" }, h("a", { class: "button first", href: "/submit" }, "Submit a job"))),
       strip,
+      sweeps,
       h("section", { class: "card", "aria-label": "Jobs" }, h("header", null, filters(), h("div", { class: "bar" }, compare, count)), holder),
     ),
   );
@@ -175,8 +178,10 @@ export async function show(main, { query, signal, title }) {
   }
 
   async function surroundings() {
-    const workers = await get("/v1/workers", undefined, { signal });
+    const [workers, found] = await Promise.all([get("/v1/workers", undefined, { signal }), get("/v1/sweeps", { page_size: 5 }, { signal })]);
     fill(strip, workerStrip(workers.items, jobs));
+    sweeps.hidden = !found.items.length;
+    fill(sweeps, h("section", { class: "card" }, h("header", null, h("h2", null, "Sweeps"), h("a", { href: "/sweeps" }, "All sweeps")), sweepTable(found.items)));
   }
 
   await restart();

@@ -1,6 +1,6 @@
 // `/queue`: what waits, why, until when, and moving it.
 
-import { get, post } from "../api.js";
+import { all, get, post } from "../api.js";
 import { fill, h } from "../dom.js";
 import { NONE, ago, duration, moment, number } from "../format.js";
 import { poll } from "../live.js";
@@ -81,8 +81,8 @@ export async function show(main, { signal, title }) {
   }
 
   async function refresh() {
-    const [next, workers] = await Promise.all([get("/v1/queue", { limit: MOST }, { signal }), get("/v1/workers", undefined, { signal })]);
-    fill(strip, workerStrip(workers.items, new Map()));
+    const [next, workers, running] = await Promise.all([get("/v1/queue", { limit: MOST }, { signal }), get("/v1/workers", undefined, { signal }), all("/v1/jobs", { state: "running" }, { most: 200, signal })]);
+    fill(strip, workerStrip(workers.items, new Map(running.items.map((job) => [job.id, job]))));
     if (next === queue) return;
     queue = next;
     draw();

@@ -56,8 +56,10 @@ export async function show(main, { parameters: [id], signal, title }) {
     ),
   );
 
-  const names = () => Object.keys(sweep.search_space ?? {});
-  const logs = () => new Set(Object.entries(sweep.search_space ?? {}).flatMap(([name, one]) => (one.log ? [name] : [])));
+  const space = () => sweep.config.search_space;
+  const names = () => Object.keys(space());
+  const goal = () => sweep.objectives[0];
+  const logs = () => new Set(Object.entries(space()).flatMap(([name, one]) => (one.log ? [name] : [])));
 
   function tradePicker() {
     const select = h("select", { "aria-label": "Against", onchange: () => ((trade = TRADES[select.selectedIndex]), drawFront()) }, TRADES.map(([, words]) => h("option", null, `against ${words}`)));
@@ -83,15 +85,16 @@ export async function show(main, { parameters: [id], signal, title }) {
           "div",
           { class: "stack tight" },
           h("div", { class: "bar" }, h("h1", null, sweep.name ?? "unnamed sweep"), badge(sweep.state), labels(sweep.labels)),
-          h("div", { class: "lead" }, h("span", { class: "mono" }, sweep.id), sweep.dataset ? h("span", null, "on ", h("a", { href: `/datasets/${encodeURIComponent(sweep.dataset)}` }, sweep.dataset)) : null, h("span", null, "created ", h("time", { datetime: sweep.created_at, title: moment(sweep.created_at) }, ago(sweep.created_at))), h("span", null, `${sweep.sampler?.kind ?? "tpe"} sampler, ${sweep.pruner?.kind ?? "no"} pruner`)),
+          h("div", { class: "lead" }, h("span", { class: "mono" }, sweep.id), sweep.dataset ? h("span", null, "on ", h("a", { href: `/datasets/${encodeURIComponent(sweep.dataset)}` }, sweep.dataset)) : null, h("span", null, "created ", h("time", { datetime: sweep.created_at, title: moment(sweep.created_at) }, ago(sweep.created_at))), h("span", null, `${sweep.config.sampler.kind} sampler, ${sweep.config.pruner.kind === "none" ? "no" : sweep.config.pruner.kind} pruner`)),
         ),
         buttons(isOver),
       ),
       sweep.reason ? h("div", { class: "notice bad" }, h("strong", null, "Why it ended"), h("span", null, sweep.reason.message ?? plain(sweep.reason))) : null,
+      sweep.warnings.length ? h("div", { class: "notice warn" }, h("strong", null, "Worth knowing of the search space"), sweep.warnings.map((one) => h("span", null, one))) : null,
       progressBar(total ? Math.min(1, ended / total) : null, sweep.state, [`${ended} of ${total} trials`, eta == null ? null : `about ${duration(eta)} left`].filter(Boolean).join(" · ")),
       figures([
         ["Best value", signed(sweep.best?.value), sweep.best ? `trial ${sweep.best.number}` : "no complete trial"],
-        ["Objective", h("span", { class: "small" }, sweep.objective?.metric ?? NONE), sweep.objective?.direction],
+        ["Objective", h("span", { class: "small" }, goal().metric), goal().direction],
         ...["succeeded", "pruned", "running", "queued", "failed"].map((state) => [state[0].toUpperCase() + state.slice(1), number(counts[state] ?? 0), state === "running" && sweep.max_parallel ? `at most ${sweep.max_parallel}` : null]),
       ]),
     );
@@ -111,8 +114,8 @@ export async function show(main, { parameters: [id], signal, title }) {
       if (await confirmed("Cancel this sweep?", "No new trial starts; the trials that run write a checkpoint and stop.", "Cancel the sweep")) await act("cancel", "Asked it to stop")();
     }
     async function extend() {
-      const field = h("input", { type: "number", id: "extend", min: 1, max: 10000, value: 10 });
-      const done = await form("More trials", [h("div", { class: "field" }, h("label", { for: "extend" }, "How many more"), field)], "Extend", () => post(`${path}/extend`, { n_trials: Number(field.value) }));
+      const field = h("input", { type: "number", id: "extend", min: 1, max: 10000, value: sweep.n_trials + 10 });
+      const done = await form("More trials", [h("div", { class: "field" }, h("label", { for: "extend" }, "Trials in all"), field)], "Extend", () => post(`${path}/extend`, { n_trials: Number(field.value) }));
       if (done) await refresh();
     }
     return h(
@@ -139,7 +142,7 @@ export async function show(main, { parameters: [id], signal, title }) {
       fill(rows, empty("No trial yet", "The first is suggested as soon as a slot is free."));
       return;
     }
-    table ??= virtualTable({ label: "Trials", id: (t) => String(t.number), columns: columns(), order: { key: "value", down: sweep.objective?.direction !== "minimize" } });
+    table ??= virtualTable({ label: "Trials", id: (t) => String(t.number), columns: columns(), order: { key: "value", down: goal().direction !== "minimize" } });
     if (!rows.contains(table.element)) fill(rows, table.element);
     const fitting = trials.filter((t) => (!filter.state || t.state === filter.state) && (!keeps || keeps(t)) && (!filter.words || Object.entries(t.params).some(([name, value]) => `${name} ${plain(value)}`.toLowerCase().includes(filter.words))));
     count.textContent = fitting.length === trials.length ? `${trials.length} trials` : `${fitting.length} of ${trials.length} trials`;
@@ -147,27 +150,36 @@ export async function show(main, { parameters: [id], signal, title }) {
   }
 
   function drawFront() {
+    const y = goal().metric;
+    if (sweep.objectives.length > 1) {
+      const x = sweep.objectives[1];
+      const points = trials.flatMap((t) => (t.values && t.state === "succeeded" ? [{ x: t.values[1], y: t.values[0], name: `trial ${t.number}`, id: t.job_id }] : []));
+      plots.front.draw(points, { x: x.metric, y, lessX: x.direction === "minimize", lessY: goal().direction === "minimize" });
+      return;
+    }
     const [metric, words, less] = trade;
-    const goal = sweep.objective?.metric ?? "valid/rank_ic";
     const points = trials.flatMap((t) => {
       const metrics = jobs.get(t.job_id)?.best?.metrics;
-      return t.state === "succeeded" && metrics?.[metric] != null && metrics?.[goal] != null ? [{ x: metrics[metric], y: metrics[goal], name: `trial ${t.number}`, id: t.job_id }] : [];
+      return t.state === "succeeded" && metrics?.[metric] != null && metrics?.[y] != null ? [{ x: metrics[metric], y: metrics[y], name: `trial ${t.number}`, id: t.job_id }] : [];
     });
-    plots.front.draw(points, { x: words, y: goal, lessX: less });
+    plots.front.draw(points, { x: words, y, lessX: less, lessY: goal().direction === "minimize" });
   }
 
   function drawPlots() {
-    plots.history.draw(trials, sweep.objective?.direction);
+    plots.history.draw(trials, goal().direction);
     plots.slices.draw(trials, names(), logs());
     const complete = trials.filter((t) => t.value !== null && t.value !== undefined);
     const log = logs();
-    plots.parallel.draw([...names().map((name) => ({ name, log: log.has(name), value: (t) => t.params[name] })), { name: sweep.objective?.metric ?? "value", value: (t) => t.value }], complete);
+    plots.parallel.draw([...names().map((name) => ({ name, log: log.has(name), value: (t) => t.params[name] })), { name: goal().metric, value: (t) => t.value }], complete);
     drawFront();
   }
 
   /** The best trial with what choosing it among many has done to its figure. */
   async function drawHonest() {
-    if (!sweep.best) return fill(honest);
+    if (!sweep.best) {
+      fill(honest);
+      return;
+    }
     const [best, weights] = await Promise.all([get(`${path}/best`, undefined, { signal }), get(`${path}/importances`, undefined, { signal })]);
     const selection = Object.entries(flat(best.selection ?? {})).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "number" ? number(value) : plain(value)]);
     fill(
@@ -177,13 +189,13 @@ export async function show(main, { parameters: [id], signal, title }) {
         h(
           "div",
           { class: "body columns" },
-          h("div", { class: "stack" }, h("h3", null, h("a", { href: `/jobs/${best.job_id}` }, `Trial ${best.number}`), `: ${sweep.objective?.metric ?? "value"} ${signed(best.value)}`), facts(Object.fromEntries(Object.entries(best.params).map(([name, value]) => [name, h("code", null, plain(value))])))),
+          h("div", { class: "stack" }, h("h3", null, h("a", { href: `/jobs/${best.job_id}` }, `Trial ${best.number}`), `: ${goal().metric} ${signed(best.value)}`), facts(Object.fromEntries(Object.entries(best.params).map(([name, value]) => [name, h("code", null, plain(value))])))),
           h("div", { class: "stack" }, h("h3", null, "What selection did to it"), selection.length ? facts(Object.fromEntries(selection)) : h("p", { class: "hint" }, "Not computed yet.")),
         ),
         h("span", { class: "hint" }, "The best of many trials looks better than it is"),
       ),
     );
-    plots.importances.draw(weightsOf(weights));
+    plots.importances.draw(Object.entries(weights.importances[goal().metric] ?? {}));
   }
 
   async function refresh() {
@@ -202,11 +214,4 @@ export async function show(main, { parameters: [id], signal, title }) {
 
   drawTop();
   poll(refresh, { every: 3000, signal, onProblem: (problem, failures) => failures === 1 && complain(problem) });
-}
-
-/** However the server lists them: `{name: share}` or a list of pairs or objects. */
-function weightsOf(answer) {
-  const items = answer.importances ?? answer.items ?? [];
-  if (!Array.isArray(items)) return Object.entries(items);
-  return items.map((one) => (Array.isArray(one) ? one : [one.name ?? one.path ?? one.parameter, one.importance ?? one.value ?? one.share]));
 }

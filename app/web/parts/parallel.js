@@ -25,7 +25,7 @@ export function parallel(title, { onKeep, onOpen } = {}) {
       fill(holder, h("div", { class: "none" }, "Drawn when the first trial has a value"));
       return;
     }
-    const width = Math.max(600, GAP * (axes.length - 1) + 160);
+    const width = Math.max(holder.clientWidth, GAP * (axes.length - 1) + 160);
     const scales = axes.map((axis) => scale(axis, trials));
     const x = (at) => 70 + ((width - 150) * at) / (axes.length - 1);
     const goal = scales[scales.length - 1];
@@ -39,7 +39,7 @@ export function parallel(title, { onKeep, onOpen } = {}) {
       return path;
     });
     const picture = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, class: "parallel", role: "img", "aria-label": `${title}: ${trials.length} trials over ${axes.length} axes` }, lines, scales.map((one, at) => axisOf(one, axes[at], x(at))));
-    picture.style.minWidth = `${width * 0.9}px`;
+    picture.style.minWidth = `${width}px`;
     fill(holder, picture);
   }
 

@@ -75,8 +75,8 @@ export function front(title, { onOpen, extra }) {
   return {
     element: one.element,
     /** `points`: [{x, y, name, id}]; `lessX`: whether less of x is better. */
-    draw(points, { x, y, lessX }) {
-      const edge = paretoFront(points, lessX);
+    draw(points, { x, y, lessX, lessY }) {
+      const edge = paretoFront(points, lessX, lessY);
       one.draw(() => ({
         traces: [
           { type: "scatter", mode: "markers", x: points.map((p) => p.x), y: points.map((p) => p.y), customdata: points.map((p) => p.id), text: points.map((p) => p.name), name: "trials", marker: { size: 7, color: colour("series-1", 0.45) }, hovertemplate: `%{text}<br>${x} %{x:.4~g}<br>${y} %{y:.4~g}<extra></extra>` },
@@ -89,11 +89,12 @@ export function front(title, { onOpen, extra }) {
   };
 }
 
-/** Higher y is better; along x, `lessX` decides. */
-export function paretoFront(points, lessX) {
-  const sorted = [...points].sort((a, b) => (lessX ? a.x - b.x : b.x - a.x) || b.y - a.y);
+/** The points that none beats in both; `lessX`, `lessY`: less is better there. */
+export function paretoFront(points, lessX, lessY) {
+  const up = lessY ? -1 : 1;
+  const sorted = [...points].sort((a, b) => (lessX ? a.x - b.x : b.x - a.x) || up * (b.y - a.y));
   const edge = [];
-  for (const point of sorted) if (!edge.length || point.y > edge[edge.length - 1].y) edge.push(point);
+  for (const point of sorted) if (!edge.length || up * point.y > up * edge[edge.length - 1].y) edge.push(point);
   return edge;
 }
 

@@ -10,6 +10,7 @@ const ENDED = ["succeeded", "failed", "cancelled", "pruned"];
 /** Trials by state, whatever the server counts. */
 export function trialCounts(sweep) {
   const counts = sweep.counts ?? {};
+  // `waiting` are trials that do not exist yet.
   const ended = ENDED.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
   return { counts, ended, total: sweep.n_trials ?? ended };
 }

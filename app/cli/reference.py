@@ -12,10 +12,11 @@ from app.cli.main import app
 
 HEADER = """# Command line
 
-Every command, generated from the commands themselves (`python -m app.cli.reference`). Options go before the
-environment (`GOGOOKU3_URL`, `GOGOOKU3_API_KEY`, `GOGOOKU3_HOME`), and that before what a running server in the home
-says. On a terminal answers are tables and bars, in a pipe plain tab-separated lines; `--json` is for programs.
-`gogooku3 --install-completion` lets the shell complete commands.
+Every command, generated from the commands themselves (`python -m app.cli.reference`). Options go
+before the environment (`GOGOOKU3_URL`, `GOGOOKU3_API_KEY`, `GOGOOKU3_HOME`), and that before what a
+running server in the home says. On a terminal answers are tables and bars, in a pipe plain
+tab-separated lines; `--json` is for programs. `gogooku3 --install-completion` lets the shell
+complete commands.
 
 | exit code | meaning |
 |---|---|

@@ -79,7 +79,7 @@ export async function show(main, { query, signal, title }) {
   }
 
   function filters() {
-    const changed = settle(() => restart(), 120);
+    const changed = settle(() => restart(), 40);
     const words = h("input", { type: "search", placeholder: "Name, note or id", "aria-label": "Find jobs by name, note or id", value: filter.q, oninput: () => ((filter.q = words.value.trim()), changed()) });
     const state = h("select", { "aria-label": "State", onchange: () => ((filter.state = state.value), restart()) }, [h("option", { value: "" }, "Every state"), ...STATES.map((one) => h("option", { value: one }, one))]);
     state.value = filter.state;

@@ -37,6 +37,7 @@ def test_command_line_reference_is_what_the_commands_say() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_tutorial_works_as_it_is_typed(tmp_path: Path) -> None:
     found = BLOCK.findall((ROOT / "docs" / "tutorial.md").read_text())
     assert [kind for kind, _ in found] == ["bash", "bash", "bash", "python"]

@@ -1,4 +1,8 @@
-"""Two ways of doing the same, taking turns in one process: how other benchmarks measure."""
+"""Two ways of doing the same, taking turns in one process: how other benchmarks measure.
+
+With one thread (OMP_NUM_THREADS=1) it is processor time that is measured, which other work on the
+machine disturbs little; with several, the wall clock's.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,12 @@ class Paired:
 
 def take_turns(ours: Callable[[], object], theirs: Callable[[], object], turns: int) -> Paired:
     """Run both once to warm up, then `turns` times in turn."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     ours(), theirs()
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns):
         for act, seconds in zip((ours, theirs), taken, strict=True):
-            began = time.perf_counter()
+            began = clock()
             act()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(clock() - began)
     return Paired(*taken)

@@ -15,21 +15,24 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gogooku3.config.job import JobSpec
+from gogooku3.config.sweep import SweepSpec
 
 HEADER = """# Configuration
 
-Every key of the body of `POST /v1/jobs`, generated from the code that checks it
-(`python -m gogooku3.config.reference`). An unknown key is an error that names the nearest known
-one. Where a null default is said to be derived, it is worked out from the other values; the
-effective configuration in the answer shows the value, and `config_sources` says of each whether it
-came from the request, is the default, or was derived.
+Every key of the body of `POST /v1/jobs`, and after those of `POST /v1/sweeps`, generated from the
+code that checks it (`python -m gogooku3.config.reference`). An unknown key is an error that names
+the nearest known one. Where a null default is said to be derived, it is worked out from the other
+values; the effective configuration in the answer shows the value, and `config_sources` says of each
+whether it came from the request, is the default, or was derived.
 """
 
 
 def reference() -> str:
     """The whole reference as Markdown."""
     lines = [HEADER]
-    for title, model, path in _parts(JobSpec, "", set()):
+    seen: set[type[BaseModel]] = set()
+    parts = [*_parts(JobSpec, "", seen), *_parts(SweepSpec, "", seen)]
+    for title, model, path in parts:
         lines += [f"## {title}", "", _summary(model), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         lines += [_row(f"{path}{name}", field) for name, field in model.model_fields.items()]
@@ -37,10 +40,13 @@ def reference() -> str:
     return "\n".join(lines)
 
 
+_TITLES: dict[type[BaseModel], str] = {JobSpec: "The job", SweepSpec: "The sweep"}
+
+
 def _parts(
     model: type[BaseModel], path: str, seen: set[type[BaseModel]]
 ) -> Iterator[tuple[str, type[BaseModel], str]]:
-    title = f"`{path.rstrip('.')}`" if path else "The job"
+    title = f"`{path.rstrip('.')}`" if path else _TITLES[model]
     kind = model.model_fields.get("kind")
     if kind is not None:
         title += f", kind `{get_args(kind.annotation)[0]}`"

@@ -320,6 +320,16 @@ def test_study_tells_how_it_was_made(make_search: MakeSearch) -> None:
     assert attributes["sampler"] == {"kind": "tpe", "seed": 11, "startup_trials": 10}
 
 
+def test_dashboards_find_the_study_by_the_address_that_is_documented(
+    search_url: str, database_storage: Storage, make_search: MakeSearch
+) -> None:
+    make_search("shown", database_storage)
+    storage = optuna.storages.RDBStorage(f"{search_url}&options=-csearch_path%3Doptuna")
+    assert "shown" in optuna.study.get_all_study_names(storage)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def test_four_workers_ask_and_tell_at_once(
     database_storage: Storage, search_url: str, make_search: MakeSearch
 ) -> None:

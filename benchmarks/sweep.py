@@ -152,9 +152,13 @@ def run_sweep(home: Path, database_url: str, redis_url: str, trials: int) -> Non
             # The first epoch ends a quarter of the trial after the trainer's first line.
             gaps.append((first - ends[slot]).total_seconds() - TRIAL_S / EPOCHS)
         ends[slot] = ended
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = used.ru_utime + used.ru_stime
     ideal = trials * TRIAL_S / 2
     print(f"{trials} trials of {TRIAL_S:g} s, 2 slots: {took:.1f} s, ideal {ideal:.1f} s")
     print(f"over the ideal: {took / ideal - 1:.1%} (target < 10 %; Ray Tune publishes 14 %)")
+    print(f"CPU of worker, its trainers and the servers so far: {cpu_s / trials:.2f} s a trial")
+    print(f"load average: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"end of a run -> next run claimed: {_quantiles(claims)} (no target)")
     print(f"end of a run -> next run's first line: {_quantiles(gaps)} (target p50 < 500 ms)")
 
@@ -251,6 +255,7 @@ def ask_with_history(database_url: str, finished: int) -> None:
     print(f"first suggestion of a process (reads them all): {_ms(time.monotonic() - began)}")
     search.tell(finished, Verdict.COMPLETE, [0.1])
     asks, tells, memory = [], [], []
+    cpu = -time.process_time()
     for number in range(finished + 1, finished + 61):
         began = time.monotonic()
         search.suggest(number)
@@ -260,7 +265,10 @@ def ask_with_history(database_url: str, finished: int) -> None:
         asks.append(asked - began)
         tells.append(time.monotonic() - asked)
         memory.append(_rss_mb())
+    cpu += time.process_time()
     close_storage(storage)
+    print(f"load average: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"CPU of a suggestion and a tell: {_ms(cpu / 60)}")
     print(f"suggestion at {finished}: {_quantiles(asks)} (target < 150 ms)")
     print(f"tell at {finished}: {_quantiles(tells)} (target < 150 ms)")
     print(f"memory over 60 of them: {memory[4]:.0f} -> {memory[-1]:.0f} MB (target: flat)")

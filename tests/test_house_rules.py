@@ -31,7 +31,6 @@ def test_top_level_is_the_one_that_was_agreed() -> None:
         "Makefile",
         "Dockerfile",
         "docker-compose.yml",
-        "mkdocs.yml",
         ".gitignore",
         ".dockerignore",
     }

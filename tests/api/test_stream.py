@@ -13,6 +13,7 @@ import pytest
 
 from app.api import stream
 from app.broker.wake import Wake
+from app.db import Database
 from app.jobs.finish import finish
 from app.jobs.outcome import Outcome
 from app.jobs.record import record
@@ -29,13 +30,13 @@ class Live:
         assert self.held.job_id == self.id
         self.path = f"/v1/jobs/{self.id}/stream"
 
-    def epochs(self, *numbers: int) -> int:
-        """Record these epochs; the newest `seq`."""
+    def epochs(self, *numbers: int, database: Database | None = None) -> int:
+        """Record these epochs, by a database of one's own if there is one; the newest `seq`."""
         events = [
             EpochEvent(epoch=number, metrics={"valid/ic": number / 8}, duration_s=1.0)
             for number in numbers
         ]
-        with self.running.database.session() as session:
+        with (database or self.running.database).session() as session:
             return record(session, self.id, self.held.attempt, events)
 
     def end(self) -> None:
@@ -232,7 +233,11 @@ def test_quiet_stream_sends_pings(
 
 
 def test_stream_survives_broken_database_connections(
-    running: Any, http: httpx.Client, live: Live, monkeypatch: pytest.MonkeyPatch
+    running: Any,
+    http: httpx.Client,
+    live: Live,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stream, "POLL_S", 0.1)
     with http.stream("GET", live.path) as answer:
@@ -243,7 +248,10 @@ def test_stream_survives_broken_database_connections(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        live.epochs(1)
+        # The trainer's side has connections of its own: only the stream's are broken.
+        others = Database(database_url)
+        live.epochs(1, database=others)
+        others.dispose()
         assert next(incoming)["event"] == "epoch"
 
 

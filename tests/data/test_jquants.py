@@ -341,8 +341,7 @@ def test_a_dataset_is_built_of_it_by_the_builder(service: Service, tmp_path: Pat
         told = [json.loads(line) for line in events]
     assert done.returncode == 0, (done.stdout, told)
     stages = [event["stage"] for event in told if "stage" in event]
-    assert "J-Quants 2024-01-11" in stages
-    assert stages[-1] == "written"
+    assert stages[-1] == "written"  # stages that follow fast are not all told
     header = read_header(out)
     assert header.calendar[-1] == END
     assert header.source["file"] == BARS

@@ -31,7 +31,7 @@ def test_stores_the_effective_configuration_and_its_sources(
     assert job.spec["note"] == "why"
     assert job.spec["config"]["data"]["split"]["train_end"] == "2020-06-30"
     assert job.dataset_fingerprint == "f" * 64
-    assert job.limits == {"max_attempts": 3, "timeout_s": None}
+    assert job.limits == {"max_attempts": 3, "timeout_s": None, "memory_mb": None}
 
 
 def test_the_row_is_whole_when_the_transaction_has_ended(

@@ -202,13 +202,12 @@ def test_early_stopping_settings(run: Runner) -> None:
 def test_no_setting_is_left_out() -> None:
     """Whoever adds a setting adds it here: what each test above changes is what there is."""
     owned_elsewhere = {"data", "model", "loss", "optimizer", "scheduler", "batch"}
-    owned_elsewhere |= {"early_stopping", "evaluation", "compile"}  # the last: test_compiled.py
+    owned_elsewhere |= {"early_stopping", "evaluation", "compile"}  # the last: test_compiled
     assert set(TrainConfig.model_fields) - owned_elsewhere == {
         "seed",
         "max_epochs",
         "precision",
-        "compile",
-    }  # see test_compiled.py
+    }
     named = {name.partition("=")[0] for name in TRAINING}
     assert {f"data.{name}" for name in DataConfig.model_fields} - {"data.split"} <= named
     assert {f"batch.{name}" for name in BatchConfig.model_fields} <= named

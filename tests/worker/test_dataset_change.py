@@ -105,8 +105,9 @@ def test_an_epoch_after_the_change_does_not_count(bench: Any, other: Path) -> No
     job_id = bench.submit()
     path = bench.home / "caches" / "tiny.arrow"
     start = ["start", {"dataset": {"fingerprint": bench.job(job_id).dataset_fingerprint}}]
-    script = [start, ["epoch", 1], ["copy", str(other), str(path)], ["epoch", 2], ["sleep", 30]]
-    bench.run(script)
+    change = ["copy", str(other), str(path)]
+    # The first epoch is long over, and heard of, when the change comes.
+    bench.run([start, ["epoch", 1], ["sleep", 3], change, ["epoch", 2], ["sleep", 30]])
     job = bench.job(job_id)
     assert job.reason["code"] == "dataset-changed"
     assert bench.epochs(job_id) == [1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -260,6 +259,6 @@ def _token_after(name: str) -> str:
 def _name_in(token: str) -> str:
     try:
         return base64.b64decode(token, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         message = "not a token of this list"
         raise QueryError([Problem("/query/page_token", "page-token", message)]) from error

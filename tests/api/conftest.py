@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from app.db.database import Database
 from app.jobs.claim import Claim, claim
@@ -22,6 +23,8 @@ from app.settings import Settings
 from gogooku3.data.build import build
 from gogooku3.data.header import DatasetHeader
 from gogooku3.data.synth import synthesise
+
+hypothesis_settings.register_profile("thorough", max_examples=1000)
 
 
 @dataclass

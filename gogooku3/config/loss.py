@@ -118,6 +118,47 @@ LossTerm = Annotated[
 ]
 
 
+class RegimeConfig(ConfigModel):
+    """Which training days count how much: by the market's state, told from past returns alone.
+
+    A day is volatile if the market's volatility of the last `window` days is above its own median
+    of the last `history` days, else calm; it is joint if the stocks' average correlation is above
+    its median, else dispersed.
+    """
+
+    window: int = Field(default=20, ge=5, le=252)
+    """Trading days of returns behind a day's volatility and correlation, the day included."""
+    history: int = Field(default=250, ge=20, le=2520)
+    """Trading days whose values make the median, the day included; until there are so many, those
+    there are."""
+    calm_dispersed: Weight = 1.0
+    """What the loss of a day in this regime is multiplied by, before the four are scaled so that
+    the mean over the training days is 1; as the next three."""
+    calm_joint: Weight = 1.0
+    volatile_dispersed: Weight = 1.0
+    volatile_joint: Weight = 1.0
+
+    @property
+    def weights(self) -> tuple[float, float, float, float]:
+        """By regime: calm before volatile, each dispersed before joint."""
+        return (
+            self.calm_dispersed,
+            self.calm_joint,
+            self.volatile_dispersed,
+            self.volatile_joint,
+        )
+
+    @model_validator(mode="after")
+    def _not_all_zero(self) -> RegimeConfig:
+        if not any(self.weights):
+            raise PydanticCustomError(
+                "regime_without_weight",
+                "every regime has weight 0: no day would be learned from",
+                {"field": "calm_dispersed"},
+            )
+        return self
+
+
 class LossConfig(ConfigModel):
     """The training objective: sum over terms and horizons of weight x value."""
 
@@ -128,6 +169,8 @@ class LossConfig(ConfigModel):
     )
     horizon_weights: dict[str, Weight] | None = None
     """Weight per horizon, also of `valid/rank_ic` and the like; null = 1 for each horizon."""
+    regime: RegimeConfig | None = None
+    """Weigh training days by the market's regime; null = all alike. Metrics are not weighed."""
 
     @model_validator(mode="after")
     def _distinct(self) -> LossConfig:

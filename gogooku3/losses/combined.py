@@ -59,11 +59,16 @@ class Loss:
     at least, whatever the autocast.
     """
 
-    def __init__(self, config: LossConfig, horizons: Sequence[int]) -> None:
+    def __init__(
+        self, config: LossConfig, horizons: Sequence[int], device: torch.device | None = None
+    ) -> None:
         weights = config.horizon_weights
         if weights is None:
             weights = {str(h): 1.0 for h in horizons}
-        self.horizon_weights = [weights[str(h)] for h in horizons]
+        # Made once: a tensor made of numbers in each step would make the host wait for a GPU.
+        self._weight_K = torch.tensor(
+            [weights[str(h)] for h in horizons], dtype=torch.float64, device=device
+        )
         self.terms = {
             term.kind: (term.weight, LOSSES[term.kind](term))
             for term in config.terms
@@ -77,6 +82,7 @@ class Loss:
         target_BNK: Tensor,
         valid_BNK: Tensor,
         *,
+        weight_B: Tensor | None = None,
         distribution_BNKP: Tensor | None = None,
         aligned: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -86,12 +92,20 @@ class Loss:
             score_BNK: the scores.
             target_BNK: what they are compared with.
             valid_BNK: where that is known.
+            weight_B: what each day's share of the loss is multiplied by; None = 1.
             distribution_BNKP: what a head predicts beside the score.
             aligned: the days follow each other, and a place is the same stock on all of them.
         """
         with torch.autocast(score_BNK.device.type, enabled=False):
-            weights = self.horizon_weights
-            days = Days(score_BNK, target_BNK, valid_BNK, weights, distribution_BNKP, aligned)
+            days = Days(
+                score_BNK,
+                target_BNK,
+                valid_BNK,
+                self._weight_K,
+                weight_B=weight_B,
+                distribution_BNKP=distribution_BNKP,
+                aligned=aligned,
+            )
             total = days.nothing
             parts: dict[str, Tensor] = {}
             for kind, (weight, term) in self.terms.items():
@@ -100,16 +114,26 @@ class Loss:
                 parts[kind] = value.detach()
         return total, parts
 
-    def auxiliary(self, score_BNK: Tensor, target_BNK: Tensor, valid_BNK: Tensor) -> Tensor:
+    def auxiliary(
+        self,
+        score_BNK: Tensor,
+        target_BNK: Tensor,
+        valid_BNK: Tensor,
+        *,
+        weight_B: Tensor | None = None,
+    ) -> Tensor:
         """FAN's auxiliary loss: a Huber loss of the main part's own score, same days and weights.
 
         Its weight (`model.fan.aux_weight`) is the training step's business.
         """
         with torch.autocast(score_BNK.device.type, enabled=False):
-            days = Days(score_BNK, target_BNK, valid_BNK, self.horizon_weights)
+            days = Days(score_BNK, target_BNK, valid_BNK, self._weight_K, weight_B=weight_B)
             return days.nothing + days.mean(self._auxiliary)
 
 
-def build_loss(config: LossConfig, horizons: Sequence[int]) -> Loss:
-    """The loss that a configuration describes, for scores of these horizons in this order."""
-    return Loss(config, horizons)
+def build_loss(
+    config: LossConfig, horizons: Sequence[int], device: torch.device | None = None
+) -> Loss:
+    """The loss that a configuration describes, for scores of these horizons in this order, which
+    lie on the device; None = the CPU."""
+    return Loss(config, horizons, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,10 +37,14 @@ class Days:
         score_BNK: Tensor,
         target_BNK: Tensor,
         valid_BNK: Tensor,
-        horizon_weights: Sequence[float],
+        weight_K: Tensor,
+        *,
+        weight_B: Tensor | None = None,
         distribution_BNKP: Tensor | None = None,
         aligned: bool = False,
     ) -> None:
+        """Take `weight_K` as the horizons' weights in the mean, and multiply each day's share of it
+        by `weight_B`; None = 1."""
         dtype = torch.promote_types(score_BNK.dtype, torch.float32)
         score_BKN = score_BNK.to(dtype).transpose(1, 2)
         self.nothing = score_BNK.sum().to(dtype) * 0.0
@@ -62,12 +65,13 @@ class Days:
                 used_BKN[..., None], distribution_BNKP.to(dtype).transpose(1, 2), 1.0
             )
         self.aligned = aligned
-        weight_K = torch.tensor(horizon_weights, dtype=dtype, device=score_BNK.device)
-        share_BK = counts_BK / counts_BK.sum(0).clamp(min=1) * weight_K
+        share_BK = counts_BK / counts_BK.sum(0).clamp(min=1) * weight_K.to(dtype)
         self._share_BK = share_BK / share_BK.sum().clamp(min=torch.finfo(dtype).tiny)
+        if weight_B is not None:
+            self._share_BK = self._share_BK * weight_B.to(dtype)[:, None]
 
     def mean(self, term: Term) -> Tensor:
-        """The term's mean over days, then weighted mean over horizons."""
+        """The term's mean over days, each times its weight, then weighted mean over horizons."""
         return (torch.where(self.counts_BK, term(self), 0.0) * self._share_BK).sum()
 
     def of_distribution(self, kind: str) -> Tensor:

@@ -22,7 +22,10 @@ class Quantile:
     def __call__(self, days: Days) -> Tensor:
         """Value per day and horizon [B, K]. Raises ValueError without a quantile head."""
         above_BKNP = days.of_distribution("quantile")
-        miss_BKNP = (days.target_BKN - days.score_BKN)[..., None] - above_BKNP
-        level_P = torch.tensor(self.levels, dtype=miss_BKNP.dtype, device=miss_BKNP.device)
-        loss_BKNP = 2.0 * torch.maximum(level_P * miss_BKNP, (level_P - 1.0) * miss_BKNP)
-        return moments.mean(loss_BKNP.mean(-1), days.valid_BKN)
+        miss_PBKN = ((days.target_BKN - days.score_BKN)[..., None] - above_BKNP).unbind(-1)
+        # Level by level: a tensor of the levels would make the host wait for a GPU in each step.
+        losses = [
+            torch.maximum(level * miss_BKN, (level - 1.0) * miss_BKN)
+            for level, miss_BKN in zip(self.levels, miss_PBKN, strict=True)
+        ]
+        return moments.mean(2.0 * torch.stack(losses).mean(0), days.valid_BKN)

@@ -1,4 +1,7 @@
-"""One epoch of gradient steps over shuffled days. Shapes: B days, N stocks, K horizons."""
+"""One epoch of gradient steps over shuffled days.
+
+Shapes: T market days, B days, N stocks, K horizons.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,8 @@ class Learner:
     """The running mean of the weights, which is what is evaluated and saved."""
     forward: Forward | None = None
     """The forward pass of training; None = the model's own."""
+    weight_T: Tensor | None = None
+    """What the loss of each day of the calendar is multiplied by; None = 1."""
 
     def steps(self, days: Sequence[int]) -> int:
         """Optimiser steps in an epoch over `days`."""
@@ -151,10 +156,12 @@ class Learner:
         with autocast(self.feed.device, self.precision):
             output = (self.forward or self.model)(batch)
         score_BNK = output.score_BNK.float()
+        weight_B = None if self.weight_T is None else self.weight_T[batch.day_B]
         value, parts = self.loss(
             score_BNK,
             batch.target_BNK,
             batch.valid_BNK,
+            weight_B=weight_B,
             distribution_BNKP=output.distribution_BNKP,
             aligned=batch.rows is not None,
         )
@@ -164,7 +171,9 @@ class Learner:
         main_BNK = output.main_score_BNK
         weight = self._auxiliary_weight()
         if main_BNK is not None and weight > 0:
-            fit = self.loss.auxiliary(main_BNK.float(), batch.target_BNK, batch.valid_BNK)
+            fit = self.loss.auxiliary(
+                main_BNK.float(), batch.target_BNK, batch.valid_BNK, weight_B=weight_B
+            )
             statistics.add(step, "loss_auxiliary", fit * share)
             value = value + weight * fit
         (value * share).backward()

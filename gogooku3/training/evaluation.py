@@ -141,7 +141,7 @@ class _Board:
         # A loss per horizon: `valid/loss@5` beside their weighted mean `valid/loss`.
         terms = config.loss.terms
         self._losses = [
-            build_loss(LossConfig(terms=terms, horizon_weights={str(h): 1.0}), (h,))
+            build_loss(LossConfig(terms=terms, horizon_weights={str(h): 1.0}), (h,), feed.device)
             for h in horizons
         ]
         self._loss_K = torch.zeros(len(horizons), device=feed.device)

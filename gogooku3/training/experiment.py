@@ -12,6 +12,7 @@ from gogooku3.config import TrainConfig, edges_of
 from gogooku3.data.epochs import steps_per_epoch
 from gogooku3.data.header import check_data
 from gogooku3.data.panel import Panel
+from gogooku3.data.regimes import day_weights
 from gogooku3.data.splits import Split, split_days
 from gogooku3.errors import DatasetMismatchError
 from gogooku3.graph import edge_feature_names
@@ -141,11 +142,12 @@ class Experiment:
     def _learner(self) -> Learner:
         config = self.config
         steps = steps_per_epoch(self.split.train_D, config.batch)
-        decay = config.optimizer.ema_decay
+        decay, regime = config.optimizer.ema_decay, config.loss.regime
+        weight_T = None if regime is None else day_weights(self.panel, regime, self.split)
         return Learner(
             config=config,
             model=self.model,
-            loss=build_loss(config.loss, config.data.horizons),
+            loss=build_loss(config.loss, config.data.horizons, self.device),
             optimizer=build_optimizer(config.optimizer, self.model),
             schedule=build_scheduler(
                 config.scheduler,
@@ -157,4 +159,5 @@ class Experiment:
             precision=self.precision,
             team=self.team,
             ema=None if decay is None else Ema(self.model, decay),
+            weight_T=None if weight_T is None else weight_T.to(self.device),
         )

@@ -76,6 +76,7 @@ TRAINING: dict[str, Changes] = {
     "data.horizons": {"data": {"horizons": (1,)}},
     "data.target": {"data": {"target": "raw"}},
     "data.target=zscore": {"data": {"target": "zscore"}},
+    "loss.regime": {"loss": {"regime": {"window": 5, "history": 20, "volatile_joint": 3.0}}},
     "data.neutral": {"data": {"neutral": "sector"}},
     "data.features": {"data": {"features": ("signal", "slow")}},
     "batch.days_per_step": {"batch": {"days_per_step": 5}},

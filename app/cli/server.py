@@ -25,6 +25,10 @@ WorkerSlots = Annotated[
         help="Jobs that train at the same time; 0 = only take back the jobs of lost workers.",
     ),
 ]
+NoSpares = Annotated[
+    bool,
+    typer.Option("--no-spares", help="Keep no trainer ready: less memory, slower starts."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,6 +42,7 @@ def up(
     host: Host = "127.0.0.1",
     port: Port = 8642,
     slots: Slots = 1,
+    no_spares: NoSpares = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the whole server here: PostgreSQL, Valkey, the API and a worker.
@@ -60,7 +65,7 @@ def up(
         answer(f"home {settings.home}, logs in {settings.logs}")
         answer("Ctrl-C stops it")
 
-    Stack(settings, host, port, slots, say=note).run(ready)
+    Stack(settings, host, port, _worker_options(slots, no_spares), say=note).run(ready)
     note("stopped")
 
 
@@ -79,15 +84,15 @@ def worker(
             show_default="those that are found",
         ),
     ] = None,
-    no_spares: Annotated[
-        bool,
-        typer.Option("--no-spares", help="Keep no trainer ready: less memory, slower starts."),
-    ] = False,
+    no_spares: NoSpares = False,
 ) -> None:
     """Run a worker alone, against the database and broker that the environment names."""
     chosen = [] if gpus is None else ["--gpus", gpus]
-    chosen += ["--no-spares"] if no_spares else []
-    _become("worker.main", "--slots", str(slots), *chosen)
+    _become("worker.main", *_worker_options(slots, no_spares), *chosen)
+
+
+def _worker_options(slots: int, no_spares: bool) -> list[str]:
+    return ["--slots", str(slots), *(["--no-spares"] if no_spares else [])]
 
 
 def _become(module: str, *options: str) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -40,7 +40,7 @@ class Stack:
     settings: Settings
     host: str
     port: int
-    slots: int
+    worker_options: Sequence[str]
     say: Callable[[str], None]
     """Told what happens, one line at a time."""
     _signals: int = field(default=0, init=False)
@@ -104,7 +104,7 @@ class Stack:
             "api", "app.main", "--host", self.host, "--port", str(self.port), grace_s=API_GRACE_S
         )
         worker = self._process(
-            "worker", "worker.main", "--slots", str(self.slots), grace_s=WORKER_GRACE_S
+            "worker", "worker.main", *self.worker_options, grace_s=WORKER_GRACE_S
         )
         self._keeper.start("the API", api)
         self._keeper.start("the worker", worker)

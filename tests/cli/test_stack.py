@@ -26,10 +26,13 @@ PARTS = ("PostgreSQL", "Valkey", "the API", "the worker")
 
 
 class Up:
-    """A running `gogooku3 up --port 0 --json`."""
+    """A running `gogooku3 up --port 0 --json`; without trainers that wait, unless asked for."""
 
-    def __init__(self, home: Path, environment: dict[str, str], *options: str) -> None:
+    def __init__(
+        self, home: Path, environment: dict[str, str], *options: str, spares: bool = False
+    ) -> None:
         self.home = home
+        options = options if spares else (*options, "--no-spares")
         self.process = subprocess.Popen(
             [COMMAND, "up", "--port", "0", "--json", *options],
             stdout=subprocess.PIPE,
@@ -80,8 +83,8 @@ def up(home: Path, environment: dict[str, str]) -> Iterator[Callable[..., Up]]:
     """Starts servers in the home; ends them when the test ends."""
     started: list[Up] = []
 
-    def start(*options: str) -> Up:
-        started.append(Up(home, environment, *options))
+    def start(*options: str, spares: bool = False) -> Up:
+        started.append(Up(home, environment, *options, spares=spares))
         return started[-1]
 
     yield start
@@ -92,7 +95,7 @@ def up(home: Path, environment: dict[str, str]) -> Iterator[Callable[..., Up]]:
 
 @pytest.mark.slow
 def test_up_until_ctrl_c(up: Callable[..., Up], gogooku3: Any, home: Path) -> None:
-    running = up("--slots", "2")
+    running = up("--slots", "2", spares=True)
     assert is_ready(running.url)
     assert running.ready["pid"] == running.process.pid
     assert running.ready["home"] == str(home)
@@ -104,6 +107,8 @@ def test_up_until_ctrl_c(up: Callable[..., Up], gogooku3: Any, home: Path) -> No
 
     workers = httpx.get(f"{running.url}/v1/workers", trust_env=False).json()["items"]
     assert [worker["slots"] for worker in workers] == [2]
+
+    wait_until((home / "logs" / "spares").is_dir)
 
     # The address of the server in the home is found without being told.
     assert gogooku3("jobs", "--json").stdout == '{"items": []}\n'
@@ -124,7 +129,7 @@ def test_up_until_ctrl_c(up: Callable[..., Up], gogooku3: Any, home: Path) -> No
 
 @pytest.mark.slow
 def test_each_part_killed_comes_back_and_what_was_written_is_there(
-    up: Callable[..., Up], gogooku3: Any
+    up: Callable[..., Up], gogooku3: Any, home: Path
 ) -> None:
     running = up()
     key = json.loads(gogooku3("keys", "create", "me", "--scope", "admin", "--json").stdout)
@@ -141,6 +146,7 @@ def test_each_part_killed_comes_back_and_what_was_written_is_there(
     for name in PARTS:
         assert f"{name} ended unexpectedly; starting it again" in said
     assert [pid for pid in after.values() if psutil.pid_exists(pid)] == []
+    assert not (home / "logs" / "spares").exists(), "--no-spares was not passed on"
 
 
 @pytest.mark.slow

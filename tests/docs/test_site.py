@@ -66,7 +66,7 @@ def test_tutorial_works_as_it_is_typed(tmp_path: Path) -> None:
 
     run(*found[0])
     up = subprocess.Popen(
-        [binaries / "gogooku3", "up", "--port", "0", "--json"],
+        [binaries / "gogooku3", "up", "--port", "0", "--no-spares", "--json"],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,

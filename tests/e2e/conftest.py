@@ -158,8 +158,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(home: Path, *, slots: int = 1) -> Stack:
-    """`gogooku3 up` in `home`, waited for until it is ready."""
+def start(home: Path) -> Stack:
+    """`gogooku3 up` in `home`, waited for until it is ready; without trainers that wait, which
+    cost every start and every job seconds of the processor."""
     port = free_port()
     process = subprocess.Popen(
         [
@@ -167,8 +168,7 @@ def start(home: Path, *, slots: int = 1) -> Stack:
             "up",
             "--port",
             str(port),
-            "--slots",
-            str(slots),
+            "--no-spares",
         ],
         env=stack_environment(home),
         stdout=subprocess.PIPE,

@@ -14,18 +14,24 @@ from typing import Any
 import pytest
 
 COMMAND = Path(sys.executable).with_name("gogooku3")
-SPLIT = {"train_end": "2018-08-31", "valid_end": "2018-11-30", "embargo_days": 0}
+SPLIT = {
+    "train_start": "2018-06-01",
+    "train_end": "2018-08-31",
+    "valid_end": "2018-09-28",
+    "embargo_days": 0,
+}
 CONFIG: dict[str, Any] = {
     "max_epochs": 2,
     "data": {"lookback": 5, "horizons": [1, 5], "split": SPLIT},
     "model": {"hidden_size": 8, "encoder": {"heads": 2}, "gat": {"layers": 1}},
+    "batch": {"days_per_step": 8},
 }
 
 
 @pytest.fixture
 def dataset(gogooku3: Any) -> str:
     made = gogooku3(
-        "data", "synth", "small", "--stocks", "24", "--days", "240", "--horizons", "1,5"
+        "data", "synth", "small", "--stocks", "24", "--days", "220", "--horizons", "1,5"
     )
     assert made.returncode == 0, made.stderr
     return "small"

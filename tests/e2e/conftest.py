@@ -212,7 +212,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("market")
     made = run_command(
         stack_environment(home),
-        *("data", "synth", "tiny", "--stocks", "60", "--days", "320", "--seed", "5"),
+        *("data", "synth", "tiny", "--stocks", "30", "--days", "200", "--seed", "5"),
     )
     assert made.returncode == 0, made.stderr
     return home / "caches" / "tiny.arrow"
@@ -220,12 +220,12 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def split(market: Path) -> dict[str, Any]:
-    """A split of `tiny` by its own calendar, small enough for epochs of a few seconds."""
+    """A split of `tiny` by its own calendar, small enough for epochs of a second."""
     calendar = [day.isoformat() for day in read_header(market).calendar]
     return {
-        "train_start": calendar[int(len(calendar) * 0.35)],
+        "train_start": calendar[int(len(calendar) * 0.4)],
         "train_end": calendar[int(len(calendar) * 0.6)],
-        "valid_end": calendar[int(len(calendar) * 0.8)],
+        "valid_end": calendar[int(len(calendar) * 0.7)],
         "embargo_days": 0,
     }
 
@@ -276,6 +276,7 @@ def spec(split: dict[str, Any]) -> dict[str, Any]:
             "max_epochs": 4,
             "data": {"lookback": 10, "horizons": [1, 5], "split": split},
             "model": {"hidden_size": 16, "gat": {"layers": 1}, "graph": {"window": 20}},
+            "batch": {"days_per_step": 8},
         },
         "resources": {"cpu_threads": 1},
     }

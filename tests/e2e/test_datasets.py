@@ -13,7 +13,7 @@ from gogooku3.client import ApiError, Client
 pytestmark = pytest.mark.slow
 SPEC = {
     "name": "built",
-    "source": {"kind": "synth", "stocks": 60, "days": 320, "seed": 5},
+    "source": {"kind": "synth", "stocks": 30, "days": 200, "seed": 5},
     "horizons": [1, 5],
     "resources": {"cpu_threads": 1},
 }
@@ -28,7 +28,7 @@ def test_dataset_from_post_to_delete(stack: Any, spec: dict[str, Any]) -> None:
         assert {"progress", "dataset"} <= set(types)
         assert events[-1].payload["state"] == "succeeded"
         dataset = client.datasets.wait(build)
-        assert (dataset.stocks, dataset.horizons, dataset.job_id) == (60, [1, 5], build.id)
+        assert (dataset.stocks, dataset.horizons, dataset.job_id) == (30, [1, 5], build.id)
         assert client.jobs.get(build.id).dataset_fingerprint == dataset.fingerprint
         assert "100 %" in client.jobs.logs(build.id).text
 
@@ -58,7 +58,7 @@ def test_dataset_that_changes_under_its_job_stops_it(stack: Any, spec: dict[str,
         job = client.jobs.create(spec | {"dataset": "changed"})
         stack.wait_for_epoch(job.id, 1)
         made = stack.run(
-            *("data", "synth", "changed", "--stocks", "30", "--days", "200", "--force")
+            *("data", "synth", "changed", "--stocks", "20", "--days", "200", "--force")
         )
         assert made.returncode == 0, made.stderr
         ended = client.jobs.wait(job.id, timeout_s=60)

@@ -110,6 +110,7 @@ def spec_of(split: dict[str, Any]) -> Any:
                 "max_epochs": epochs,
                 "data": {"lookback": 10, "horizons": [1, 5], "split": split},
                 "model": model,
+                "batch": {"days_per_step": 8},
             },
             "resources": {"cpu_threads": 1},
         }

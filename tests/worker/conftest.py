@@ -74,14 +74,14 @@ class Bench:
                 "gat": {"layers": 0},
             },
         }
-        split = {"train_end": "2018-06-15", "valid_end": "2018-07-31", "embargo_days": 0}
+        split = {"train_end": "2018-06-15", "valid_end": "2018-07-13", "embargo_days": 0}
         spec = {
             "dataset": "tiny",
             "config": {
                 "max_epochs": epochs,
                 "data": {"lookback": 5, "horizons": [1, 5], "split": split},
                 "model": models[model],
-                "batch": {"days_per_step": 2},
+                "batch": {"days_per_step": 8},
             },
             "resources": {"cpu_threads": 1},
             **more,

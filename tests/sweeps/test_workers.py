@@ -54,7 +54,7 @@ def test_killed_workers_lose_no_trial_and_double_none(field: Field) -> None:
 
 
 def test_bad_trial_is_pruned_within_an_epoch(field: Field) -> None:
-    config = {**BASE, "max_epochs": 40}
+    config = {**BASE, "max_epochs": 12}
     good = {"optimizer.lr": 1e-3, "model.dropout": 0.2}
     bad = {"optimizer.lr": 1e-5, "model.dropout": 0.5}
     sweep_id = field.create(
@@ -76,7 +76,7 @@ def test_bad_trial_is_pruned_within_an_epoch(field: Field) -> None:
 
 
 def test_wilcoxon_pruner_compares_days(field: Field) -> None:
-    config = {**BASE, "max_epochs": 40}
+    config = {**BASE, "max_epochs": 24}
     good = {"optimizer.lr": 5e-4, "model.dropout": 0.2}
     bad = {"optimizer.lr": 2e-4, "model.dropout": 0.4}
     better = {"optimizer.lr": 1e-3, "model.dropout": 0.2}

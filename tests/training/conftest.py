@@ -166,6 +166,7 @@ def make_config() -> Callable[..., TrainConfig]:
             },
             "optimizer": {"lr": 0.01},
             "batch": {"days_per_step": 8},
+            "evaluation": {"train_days": 4},
         }
         for name, value in changes.items():
             before = given.get(name)

@@ -12,8 +12,9 @@ TORCH ?= torch==2.13.*
 TORCH_PIP_ARGS ?=
 
 # Two test processes with one arithmetic thread each: more threads than cores only wait for one
-# another.
-PYTEST_ARGS ?= -n 2
+# another. Each takes half of the folders, so that a started stack, a database or a trained model
+# is mostly made once, and takes over from the other what is left of its half.
+PYTEST_ARGS ?= -n 2 --dist worksteal
 export OMP_NUM_THREADS ?= 1
 
 ifndef PYTHON

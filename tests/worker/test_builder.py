@@ -21,7 +21,7 @@ from gogooku3.data.header import read_header
 from gogooku3.data.synth import synthesise
 
 SYNTH = {"kind": "synth", "stocks": 30, "days": 200, "seed": 4}
-LARGE = {"kind": "synth", "stocks": 1500, "days": 1500}
+LARGE = {"kind": "synth", "stocks": 600, "days": 600}
 
 
 def post(bench: Any, source: dict[str, Any] | None = None, **more: Any) -> str:
@@ -175,7 +175,7 @@ def test_temporary_files_go_with_the_rest(bench: Any) -> None:
 
 
 def test_a_killed_worker_leaves_nothing_and_the_build_goes_on_elsewhere(bench: Any) -> None:
-    job_id = post(bench, LARGE | {"stocks": 800, "days": 800})
+    job_id = post(bench, LARGE)
     worker = bench.start_worker(lease_s=3.0)
     bench.wait(lambda: bench.events(job_id, "progress"))
     pid = bench.job(job_id).provenance["pid"]

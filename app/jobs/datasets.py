@@ -1,4 +1,4 @@
-"""Datasets and the jobs that use them: nothing is taken away from under a job."""
+"""Datasets and what uses them: nothing is taken away from under a job or a sweep."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.db import Job
-from app.domain import FINISHED, DatasetInUseError, JobKind
+from app.db import Job, Sweep
+from app.domain import FINISHED, DatasetInUseError, JobKind, SweepState
 from gogooku3.data.graphs import remove_graphs
 from gogooku3.data.header import SUFFIX
 from gogooku3.errors import DatasetNotFoundError
 
 _NAMED = 5
-"""Jobs that a message names."""
+"""Jobs and sweeps that a message names."""
 
 
 def share(session: Session, name: str) -> None:
@@ -35,25 +35,33 @@ def live_jobs(session: Session, name: str, *, kind: JobKind | None = None) -> li
     return list(session.scalars(select(Job.id).where(*conditions).order_by(Job.created_at)))
 
 
-def refuse_use(name: str, jobs: list[str], what: str) -> None:
-    """Raise DatasetInUseError naming the jobs, if there are any."""
-    if not jobs:
+def live_users(session: Session, name: str) -> list[str]:
+    """Ids of the sweeps that are not over, whether or not a trial waits or runs at this moment, and
+    of the live jobs on the dataset."""
+    live = (SweepState.RUNNING, SweepState.PAUSED)
+    sweeps = select(Sweep.id).where(Sweep.dataset == name, Sweep.state.in_(live))
+    return [*session.scalars(sweeps.order_by(Sweep.id)), *live_jobs(session, name)]
+
+
+def refuse_use(name: str, users: list[str], what: str) -> None:
+    """Raise DatasetInUseError naming the users, if there are any."""
+    if not users:
         return
-    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
-    raise DatasetInUseError(f"{what} dataset {name!r}: {', '.join(jobs[:_NAMED])}{more}")
+    more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
+    raise DatasetInUseError(f"{what} dataset {name!r}: {', '.join(users[:_NAMED])}{more}")
 
 
 def delete_dataset(session: Session, caches: Path, name: str) -> None:
     """Remove a dataset's file and the graphs beside it.
 
     Holding the dataset's lock, so that a job that is submitted at this moment either is seen here
-    or finds no dataset. Raises DatasetNotFoundError, or DatasetInUseError naming the jobs.
+    or finds no dataset. Raises DatasetNotFoundError, or DatasetInUseError naming the users.
     """
     own(session, name)
     path = caches / f"{name}{SUFFIX}"
     if not path.is_file():
         raise DatasetNotFoundError(f"no dataset {name!r}")
-    refuse_use(name, live_jobs(session, name), "wait for or cancel the jobs that use")
+    refuse_use(name, live_users(session, name), "wait for or cancel what uses")
     # The graphs first: they can be made again, and a removal that is cut short can be repeated.
     remove_graphs(path)
     path.unlink()

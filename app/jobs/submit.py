@@ -131,7 +131,7 @@ def submit_build(
 def claim_name(session: Session, name: str, caches: Path, *, replace: bool) -> None:
     """Make sure that a dataset of this name may be built, until the transaction ends.
 
-    Raises DatasetExistsError, or DatasetInUseError naming the jobs in the way.
+    Raises DatasetExistsError, or DatasetInUseError naming the jobs and sweeps in the way.
     """
     datasets.own(session, name)
     building = datasets.live_jobs(session, name, kind=JobKind.DATASET)
@@ -141,8 +141,7 @@ def claim_name(session: Session, name: str, caches: Path, *, replace: bool) -> N
             f"there is a dataset {name!r} already; choose another name, delete it, or say "
             "`replace: true`"
         )
-    users = datasets.live_jobs(session, name)
-    datasets.refuse_use(name, users, "wait for or cancel the jobs that use")
+    datasets.refuse_use(name, datasets.live_users(session, name), "wait for or cancel what uses")
 
 
 def check_limit(session: Session, api_key_id: str) -> None:

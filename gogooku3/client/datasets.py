@@ -66,7 +66,7 @@ class Datasets:
         return self.get(ended.dataset)
 
     def delete(self, name: str) -> None:
-        """Delete a dataset. Raises ApiError: `unknown-dataset`, or `in-use` naming the jobs."""
+        """Delete a dataset. Raises ApiError: `unknown-dataset`, or `in-use` naming the users."""
         self._transport.request("DELETE", _path(name))
 
 

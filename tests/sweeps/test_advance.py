@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from app.domain import InvalidSpecError, InvalidStateError, JobState, SweepState
+from app.domain import DatasetInUseError, InvalidSpecError, InvalidStateError, JobState, SweepState
+from app.jobs.datasets import delete_dataset
 from app.jobs.outcome import Outcome
 from app.jobs.retry import retry
+from app.jobs.submit import claim_name
 from app.sweeps.best import best_trial, complete_trials, pareto_front
 from app.sweeps.control import cancel, extend, pause, resume
 from app.sweeps.due import due
@@ -353,6 +355,24 @@ def test_dataset_that_was_replaced_ends_the_sweep(field: Field) -> None:
     assert sweep.state is SweepState.FAILED
     assert sweep.reason is not None
     assert "not the one that the sweep was created for" in sweep.reason["message"]
+
+
+def test_dataset_stays_while_a_sweep_may_need_it(field: Field) -> None:
+    sweep_id = field.create(n_trials=3)
+    # No trial waits or runs: the sweep alone holds the dataset, paused or not.
+    for stop in (None, pause):
+        with field.database.session() as session:
+            if stop is not None:
+                stop(session, sweep_id)
+        with pytest.raises(DatasetInUseError, match=sweep_id), field.database.session() as session:
+            delete_dataset(session, field.caches, "tiny")
+        with pytest.raises(DatasetInUseError, match=sweep_id), field.database.session() as session:
+            claim_name(session, "tiny", field.caches, replace=True)
+    with field.database.session() as session:
+        cancel(session, sweep_id)
+    field.advance(sweep_id)
+    with field.database.session() as session:
+        claim_name(session, "tiny", field.caches, replace=True)
 
 
 def test_counted_trial_is_not_tried_again(field: Field) -> None:

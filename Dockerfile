@@ -21,7 +21,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 RUN mkdir app worker gogooku3 migrations \
     && touch app/__init__.py worker/__init__.py gogooku3/__init__.py migrations/__init__.py \
-    && pip install . && pip uninstall --yes gogooku3
+    && pip install ".[s3]" && pip uninstall --yes gogooku3
 COPY app app
 COPY worker worker
 COPY gogooku3 gogooku3

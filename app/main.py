@@ -42,6 +42,7 @@ from app.api.figures import Figures
 from app.api.keyring import Keyring
 from app.api.server import Server
 from app.api.wakes import Wakes
+from app.artifacts import StoreAwayError, artifacts_of
 from app.broker.doorbell import Doorbell
 from app.broker.limiter import Limiter
 from app.broker.ringer import Ringer
@@ -79,7 +80,8 @@ SHUTDOWN_S = 5
 def create_app(
     settings: Settings, *, database_url: str, redis_url: str, open_access: bool
 ) -> FastAPI:
-    """The application; everything it shares lives in `app.state.server`.
+    """The application; everything it shares lives in `app.state.server`. Raises StoreAwayError
+    without the package that an object store needs.
 
     `open_access`: answer direct requests from this machine without an API key.
     """
@@ -88,6 +90,7 @@ def create_app(
     server = Server(
         settings=settings,
         database=database,
+        artifacts=artifacts_of(settings),
         doorbell=Ringer(Doorbell(redis_url)),
         wake=Wake(redis_url),
         wakes=wakes,
@@ -177,12 +180,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "or listen on 127.0.0.1.\n"
         )
         return 2
-    app = create_app(
-        settings,
-        database_url=found.database_url,
-        redis_url=found.redis_url,
-        open_access=is_open,
-    )
+    try:
+        app = create_app(
+            settings,
+            database_url=found.database_url,
+            redis_url=found.redis_url,
+            open_access=is_open,
+        )
+    except StoreAwayError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     # uvicorn stops in good order and then raises the signal again: Ctrl-C needs no traceback.
     with contextlib.suppress(KeyboardInterrupt):
         ApiServer(app, host=given.host, port=given.port).run()

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     """postgresql+psycopg://...; unset = the embedded PostgreSQL under the home."""
     redis_url: str | None = None
     """redis://... or unix://...; unset = the embedded Valkey under the home."""
+    artifacts_url: str | None = None
+    """file:///PATH for another folder than artifacts/ under the home, or s3://BUCKET/PREFIX for a
+    store that API and workers of many machines share."""
     lease_s: float = Field(default=60.0, ge=2.0, le=3600.0)
     """A worker that has not renewed its lease for this long has lost the job."""
     requests_per_minute: int = Field(default=6000, ge=0)
@@ -56,6 +59,18 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return url
 
+    @field_validator("artifacts_url")
+    @classmethod
+    def _store(cls, url: str | None) -> str | None:
+        if not url:  # a compose file can only pass it on empty
+            return None
+        scheme, _, rest = url.partition("://")
+        if scheme == "file" and rest.startswith("/"):
+            return url
+        if scheme == "s3" and rest.strip("/"):
+            return url.rstrip("/")
+        raise ValueError("must be file:///PATH or s3://BUCKET or s3://BUCKET/PREFIX")
+
     @field_validator("webhook_networks")
     @classmethod
     def _networks(cls, given: str) -> str:
@@ -75,8 +90,17 @@ class Settings(BaseSettings):
 
     @cached_property
     def artifacts(self) -> Path:
-        """Folder of what jobs leave behind, one folder per job."""
+        """Folder of what jobs leave behind, one folder per job; with an object store, of what this
+        machine's jobs are writing."""
+        if self.artifacts_url is not None and self.object_store is None:
+            return Path(self.artifacts_url.removeprefix("file://"))
         return self.home / "artifacts"
+
+    @property
+    def object_store(self) -> str | None:
+        """The object store's address; None = artifacts are files in a folder."""
+        url = self.artifacts_url
+        return url if url is not None and url.startswith("s3://") else None
 
     @cached_property
     def logs(self) -> Path:

@@ -165,6 +165,7 @@ def run_sweep(home: Path, database_url: str, redis_url: str, trials: int) -> Non
 
 def work(home: Path, database_url: str, redis_url: str, fingerprint: str) -> None:
     """A worker of two slots, whose trainer waits."""
+    from app.artifacts import Artifacts
     from app.broker.wake import Wake
     from app.db import Database
     from worker.devices import make_slots
@@ -180,7 +181,7 @@ def work(home: Path, database_url: str, redis_url: str, fingerprint: str) -> Non
         wake=Wake(redis_url),
         caches=home / "caches",
         data=home / "data",
-        artifacts=home / "artifacts",
+        artifacts=Artifacts(home / "artifacts"),
         lease_s=30.0,
         stopping=stopping,
         trainer=(sys.executable, "-S", "-E", __file__, "--trainer", fingerprint),

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -111,6 +112,38 @@ def fresh_broker(valkey: EmbeddedValkey) -> Callable[[], str]:
 def redis_url(fresh_broker: Callable[[], str]) -> str:
     """Address of an empty broker database of this module's own."""
     return fresh_broker()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The address of an S3-compatible server on loopback."""
+    # Loaded only where it is needed: it takes a second.
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty bucket `models`, as its own client sees it."""
+    import boto3
+
+    for name, value in (
+        ("AWS_ENDPOINT_URL", object_store),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test-secret"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    made = boto3.resource("s3").Bucket("models")
+    made.create()
+    yield made
+    made.objects.all().delete()
+    made.delete()
 
 
 def with_database(url: str, name: str) -> str:

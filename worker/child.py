@@ -159,7 +159,9 @@ class Child:
 def child_environment(cpu_threads: int, gpus: str | None) -> dict[str, str]:
     """Our environment without our credentials, with thread caps and the slots' GPUs alone."""
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("GOGOOKU3_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GOGOOKU3_", "AWS_"))
     }
     environment |= dict.fromkeys(THREAD_VARIABLES, str(cpu_threads))
     environment |= {

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.artifacts import StoreAwayError
 from app.db import Json
 from app.domain import DomainError, FailureClass
 from app.jobs.outcome import PRUNED, Outcome
@@ -101,6 +102,17 @@ def fault(error: Exception) -> Ending:
                 "disk-full",
                 f"The worker's disk is full: {error}",
                 "Make room on the disk that holds the artifacts (gogooku3 db prune), then retry.",
+            ),
+            None,
+        )
+    if isinstance(error, StoreAwayError):
+        return Ending(
+            Outcome.FAILED,
+            _reason(
+                FailureClass.INFRA,
+                "artifacts-away",
+                f"What the job left behind could not be brought to where it is kept: {error}",
+                "Look at the object store and at the credentials for it: gogooku3 db doctor.",
             ),
             None,
         )

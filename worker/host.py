@@ -17,6 +17,7 @@ from app.json_log import bind
 from worker.devices import Slot
 from worker.outage import first_line, is_outage
 from worker.place import Workplace
+from worker.remains import sweep_copies
 from worker.slots import Slots
 from worker.supervisor import Supervisor
 
@@ -96,6 +97,8 @@ class Host:
         with self.place.database.session() as session:
             for name in sweep_staging(session, self.place.caches):
                 logger.warning("removed what the attempt %s had left behind", name)
+        for job_id in sweep_copies(self.place.database, self.place.artifacts):
+            logger.warning("removed this machine's copies of what %s left behind", job_id)
 
     def beat(self) -> None:
         """Say that this worker is alive and what it runs."""

@@ -14,6 +14,7 @@ import warnings
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
+from app.artifacts import StoreAwayError, artifacts_of
 from app.broker.celery import CLAIM_TASK, make_celery
 from app.broker.doorbell import Doorbell
 from app.broker.wake import Wake
@@ -67,13 +68,18 @@ def main(arguments: list[str] | None = None) -> int:
         gpus = find_gpus() if given.slots else []
     else:
         gpus = [name.strip() for name in given.gpus.split(",") if name.strip()]
+    try:
+        artifacts = artifacts_of(settings)
+    except StoreAwayError as error:
+        logger.error("%s", error)
+        return 1
     slots = Slots(make_slots(given.slots, gpus))
     place = Workplace(
         database=Database(where.database_url),
         wake=Wake(where.redis_url),
         caches=settings.caches,
         data=settings.data,
-        artifacts=settings.artifacts,
+        artifacts=artifacts,
         lease_s=settings.lease_s,
         stopping=threading.Event(),
         doorbell=Doorbell(where.redis_url),

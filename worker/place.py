@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from app.artifacts import Artifacts
 from app.broker.doorbell import Doorbell
 from app.broker.wake import Wake
 from app.db import Database
@@ -25,7 +26,7 @@ class Workplace:
     caches: Path
     data: Path
     """The tables that datasets are built from."""
-    artifacts: Path
+    artifacts: Artifacts
     lease_s: float
     stopping: threading.Event
     """Set when the worker shuts down."""

@@ -1,8 +1,7 @@
-"""One attempt of a job: start its child, record what it reports, keep the lease, end it.
+"""One attempt of a job: start its child, see it through, end it.
 
-No transaction is open while the child works, and the database may be away for as long as the lease
-lasts: events wait here, and the child goes on. What is particular to training or to building is the
-task's.
+What it reports and the lease are the recorder's; what is particular to training or to building is
+the task's.
 """
 
 from __future__ import annotations
@@ -10,22 +9,17 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app.db import Json
-from app.domain import DatasetExistsError, StaleLeaseError
+from app.domain import DatasetExistsError
 from app.jobs.claim import Claim
-from app.jobs.finish import finish
-from app.jobs.lease import renew
 from app.jobs.outcome import Outcome
-from app.jobs.record import record
 from gogooku3.config import TrainConfig
 from gogooku3.errors import DatasetError, Gogooku3Error
 from gogooku3.events import (
@@ -34,11 +28,8 @@ from gogooku3.events import (
     EpochEvent,
     Event,
     FailureEvent,
-    ProgressEvent,
     RunRequest,
-    StageEvent,
     StartEvent,
-    WarningEvent,
     parse_event,
 )
 from worker.child import Child, child_environment
@@ -46,25 +37,16 @@ from worker.classify import Asked, Ending, classify, fault, refusal
 from worker.devices import Slot
 from worker.log import cut, last_line, mark
 from worker.memory import oom_kills
-from worker.outage import first_line, is_outage
 from worker.place import Workplace
+from worker.recorder import Recorder
 from worker.task import task_of
 from worker.watchdog import Watchdog
 
 TICK_S = 0.1
-FLUSH_S = 0.5
-"""Events are recorded at least this often, several in one transaction ..."""
-EPOCH_FLUSH_S = 0.1
-"""... and sooner when an epoch is among them: that is what people wait for."""
 LISTEN_S = 1.0
 """A user's cancel is heard this fast: with each renewal of the lease."""
-BATCH = 500
-RETRY_S = 0.5
 SILENT_SHARE = 0.75
 """A child stops when it has not heard of its lease for 0.8 of its length."""
-SHUTDOWN_PATIENCE_S = 10.0
-"""How long a worker that shuts down waits for a database that is away."""
-Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 
 
@@ -77,7 +59,6 @@ class Supervisor:
     place: Workplace
     claimed_at: float
     """`time.monotonic()` before the transaction of the claim began."""
-    _buffer: list[Event] = field(default_factory=list)
     _last: EndEvent | FailureEvent | None = None
     _asked: Asked | None = None
     _objection: Json | None = None
@@ -85,18 +66,17 @@ class Supervisor:
     _stuck: str = ""
     _is_bad: bool = False
     """The sweep's pruner does not let this trial go on."""
-    _is_stale: bool = False
-    _is_away: bool = False
 
     def run(self) -> None:
         """Supervise; returns when the attempt has ended and that is recorded, or when the lease
         is lost. Whatever goes wrong here, no child is left behind."""
-        self._renewed_at = self.claimed_at
+        self._recorder = Recorder(self.claim, self.place, self.claimed_at)
         self._started_at = time.monotonic()
         self._task = task_of(self.claim, self.place, self._out_dir, self._gpus)
         try:
             self._work()
         finally:
+            self._recorder.end()
             self._task.clean()
 
     def _work(self) -> None:
@@ -108,18 +88,23 @@ class Supervisor:
         except Exception as error:
             # Nothing that goes wrong on our side may leave a job without an end.
             logger.exception("%s: the supervisor failed", self._name)
-            self._buffer.clear()
+            self._recorder.forget()
             ending = fault(error)
-        if ending is not None and not self._is_stale:
-            self._settle(ending)
+        if ending is not None and not self._recorder.is_stale:
+            self._recorder.settle(ending, self._completed)
 
     @property
     def _name(self) -> str:
-        return f"{self.claim.job_id} attempt {self.claim.attempt}"
+        return self._recorder.name
 
     @property
     def _out_dir(self) -> Path:
-        return self.place.artifacts / self.claim.job_id / f"attempt-{self.claim.attempt}"
+        return self.place.artifacts.folder / self._folder
+
+    @property
+    def _folder(self) -> str:
+        """Among the artifacts."""
+        return f"{self.claim.job_id}/attempt-{self.claim.attempt}"
 
     @property
     def _log(self) -> Path:
@@ -132,10 +117,16 @@ class Supervisor:
         """
         self._out_dir.mkdir(parents=True, exist_ok=True)
         log = self._log
+        if self.claim.attempt > 1:
+            # It may be on another machine that the earlier attempts have written theirs.
+            self._recorder.meanwhile(
+                lambda: self.place.artifacts.fetch(f"{self.claim.job_id}/{log.name}")
+            )
         asked = f", request {self.claim.request_id}" if self.claim.request_id else ""
         mark(log, f"attempt {self.claim.attempt} begins{asked}")
-        request, warnings = self._task.request()
-        self._buffer += warnings
+        request, warnings = self._recorder.meanwhile(self._task.request)
+        for warning in warnings:
+            self._recorder.add(warning)
         killed_before = oom_kills()
         child = self._spare(request)
         if child is None:
@@ -148,8 +139,8 @@ class Supervisor:
             # The lease may have run out while this process was suspended: the child idles
             # until a renewal has proved that the job is still ours.
             self._renew(child)
-            child.renewed(self._renewed_at)
-            if not self._is_stale:
+            child.renewed(self._recorder.renewed_at)
+            if not self._recorder.is_stale:
                 child.send(request)
             self._watch(child)
         finally:
@@ -158,8 +149,9 @@ class Supervisor:
             self._drain(child)
             child.close()
         logger.info("%s: %s %s ended with %s", self._name, self._task.who, child.pid, exit_code)
-        if self._is_stale:
+        if self._recorder.is_stale:
             mark(log, f"attempt {self.claim.attempt} lost its lease")
+            self.place.artifacts.clear(self._folder)
             return None
         if self._asked is None and self._was_silent():
             self._asked = Asked.LEASE
@@ -178,6 +170,9 @@ class Supervisor:
         )
         told = f": {ending.reason['message']}" if ending.reason else ""
         mark(log, f"attempt {self.claim.attempt} ended, {ending.outcome.value}{told}")
+        self._recorder.deliver()
+        # While the lease is ours, no other attempt writes there.
+        self.place.artifacts.clear(self.claim.job_id)
         return ending
 
     def _spare(self, request: RunRequest | BuildRequest) -> Child | None:
@@ -190,7 +185,7 @@ class Supervisor:
         """Whether the child ended by itself because it had not heard of its lease for long."""
         is_interrupted = isinstance(self._last, EndEvent) and self._last.outcome == "interrupted"
         return is_interrupted and (
-            time.monotonic() - self._renewed_at > SILENT_SHARE * self.place.lease_s
+            time.monotonic() - self._recorder.renewed_at > SILENT_SHARE * self.place.lease_s
         )
 
     @property
@@ -200,26 +195,18 @@ class Supervisor:
         return ",".join(names) if names and self.claim.resources.gpus else None
 
     def _watch(self, child: Child) -> None:
-        flushed_at = time.monotonic()
         listen_s = min(LISTEN_S, self.place.lease_s / 4)
-        heard_at = flushed_at
+        heard_at = time.monotonic()
         while not child.has_ended():
             self._wait(child)
             self._collect(child)
-            now = time.monotonic()
-            if self._buffer and now - flushed_at >= self._patience():
-                self._flush()
-                flushed_at = time.monotonic()
-            if now - heard_at >= listen_s:
+            self._judge(self._recorder.flush_if_due())
+            if time.monotonic() - heard_at >= listen_s:
                 self._renew(child)
                 self._object(child)
                 cut(self._log)
                 heard_at = time.monotonic()
             self._enforce(child)
-
-    def _patience(self) -> float:
-        has_epoch = any(isinstance(event, EpochEvent) for event in self._buffer)
-        return EPOCH_FLUSH_S if has_epoch and not self._is_away else FLUSH_S
 
     def _wait(self, child: Child) -> None:
         if child.is_drained:
@@ -238,9 +225,9 @@ class Supervisor:
         """End the child when it must not go on."""
         now = time.monotonic()
         timeout_s = self.claim.limits.timeout_s
-        if self._is_stale:
+        if self._recorder.is_stale:
             child.kill()
-        elif now - self._renewed_at > self.place.lease_s:
+        elif now - self._recorder.renewed_at > self.place.lease_s:
             self._ask(child, Asked.LEASE, grace_s=0.0)
         elif self.place.stopping.is_set():
             self._ask(child, Asked.SHUTDOWN)
@@ -265,16 +252,20 @@ class Supervisor:
         elif self._kill_at is None or kill_at < self._kill_at:
             self._kill_at = kill_at
 
-    def _collect(self, child: Child) -> None:
-        for line in child.read_lines():
+    def _collect(self, child: Child) -> int:
+        """Take what the child has told; answers how many lines that were."""
+        lines = child.read_lines()
+        for line in lines:
             self._watchdog.heard()
             try:
                 event = parse_event(line)
             except ValidationError:
                 logger.warning("%s: not an event: %r", self._name, line[:200])
-                self._warn("unknown-event", "the trainer reported something unknown; see its log")
+                message = "the trainer reported something unknown; see its log"
+                self._recorder.warn("unknown-event", message)
                 continue
             self._take(child, event)
+        return len(lines)
 
     def _take(self, child: Child, event: Event) -> None:
         if isinstance(event, EndEvent | FailureEvent):
@@ -286,50 +277,23 @@ class Supervisor:
             self._object(child)
         if taken is None or (self._objection and not isinstance(event, StartEvent)):
             return
-        overtakes = self._buffer and isinstance(self._buffer[-1], ProgressEvent | StageEvent)
-        if overtakes and isinstance(taken, ProgressEvent | StageEvent):
-            self._buffer.pop()  # only the newest matters, and an outage must not pile them up
-        self._buffer.append(taken)
-
-    def _warn(self, code: str, message: str) -> None:
-        self._buffer.append(WarningEvent(code=code, message=message))
+        self._recorder.add(taken)
 
     def _drain(self, child: Child) -> None:
         """Take what the ended child had written; nothing can follow it."""
-        while not child.is_drained:
-            before = len(self._buffer)
-            self._collect(child)
-            if len(self._buffer) == before:
-                break
+        while not child.is_drained and self._collect(child):
+            pass
 
     def _renew(self, child: Child) -> None:
         """Hold the lease, tell the child, hear the user."""
-        at = time.monotonic()
-        orders = self._transact(
-            lambda session: renew(
-                session, self.claim.job_id, self.claim.attempt, self.place.lease_s
-            )
-        )
+        orders = self._recorder.hold()
         if orders is None:
             return
-        self._renewed_at = at
-        child.renewed(at)
+        child.renewed(self._recorder.renewed_at)
         if orders.cancel:
             self._ask(child, Asked.CANCEL, grace_s=0.0 if orders.force else None)
         elif orders.pause:
             self._ask(child, Asked.PAUSE)
-
-    def _flush(self) -> None:
-        """Record what waits, in short transactions; what cannot be recorded now keeps waiting."""
-        while self._buffer and not self._is_stale:
-            count = min(len(self._buffer), BATCH)
-            last_seq = self._transact(partial(self._record, count))
-            if last_seq is None:
-                return
-            recorded = self._buffer[:count]
-            del self._buffer[:count]
-            self.place.wake.publish(self.claim.job_id, last_seq)
-            self._judge(recorded)
 
     def _judge(self, recorded: Sequence[Event]) -> None:
         """Ask the pruner of the trial's sweep whether the run may go on. After the last epoch
@@ -339,40 +303,7 @@ class Supervisor:
             return
         epochs = [event for event in recorded if isinstance(event, EpochEvent)]
         if epochs and max(event.epoch for event in epochs) < config.max_epochs:
-            self._is_bad = self.place.sweeps.should_prune(run, epochs, self._out_dir)
-
-    def _record(self, count: int, session: Session) -> int:
-        return record(session, self.claim.job_id, self.claim.attempt, self._buffer[:count])
-
-    def _settle(self, ending: Ending) -> None:
-        """Record the last events and the end together, however long the database takes."""
-        began = time.monotonic()
-
-        def end(session: Session) -> int:
-            if self._buffer:
-                self._record(len(self._buffer), session)
-            final = self._completed(session, ending)
-            job = finish(
-                session,
-                self.claim.job_id,
-                self.claim.attempt,
-                outcome=final.outcome,
-                reason=final.reason,
-                exit_code=final.exit_code,
-            )
-            logger.info("%s: the job is %s", self._name, job.state.value)
-            return job.last_seq
-
-        while not self._is_stale:
-            last_seq = self._transact(end)
-            if last_seq is not None:
-                self.place.wake.publish(self.claim.job_id, last_seq)
-                return
-            if self.place.stopping.wait(RETRY_S):
-                if time.monotonic() - began > SHUTDOWN_PATIENCE_S:
-                    logger.error("%s: its end is not recorded: the reaper's to do", self._name)
-                    return
-                time.sleep(RETRY_S)
+            self._is_bad = self.place.sweeps.should_prune(run, epochs, self._folder)
 
     def _completed(self, session: Session, ending: Ending) -> Ending:
         """The ending, a success only if what it brings about could be."""
@@ -383,21 +314,3 @@ class Supervisor:
         except (DatasetError, DatasetExistsError) as error:
             return refusal(error)
         return ending
-
-    def _transact(self, act: Callable[[Session], Answer]) -> Answer | None:
-        """One transaction; None when the database is away or the lease is lost."""
-        try:
-            with self.place.database.session() as session:
-                answer = act(session)
-            self._is_away = False
-            return answer
-        except StaleLeaseError as error:
-            logger.warning("%s: %s", self._name, error)
-            self._is_stale = True
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            if not self._is_away:
-                logger.warning("%s: the database is away: %s", self._name, first_line(error))
-            self._is_away = True
-        return None

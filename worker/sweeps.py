@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.artifacts import Artifacts
 from app.db import Database
 from app.jobs.submit import TrialRun
 from app.sweeps.due import due, stale
@@ -41,7 +42,7 @@ class Sweeps:
 
     database: Database
     caches: Path
-    artifacts: Path
+    artifacts: Artifacts
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loaded: _Parts | None = None
     _rests_until: float = 0.0
@@ -63,7 +64,7 @@ class Sweeps:
             _log("sweeps were not moved on", error)
         return queued
 
-    def should_prune(self, run: TrialRun, epochs: Sequence[EpochEvent], folder: Path) -> bool:
+    def should_prune(self, run: TrialRun, epochs: Sequence[EpochEvent], folder: str) -> bool:
         """Whether a trial is too bad to go on; false when that cannot be found out now."""
         try:
             return self._parts.judge.should_prune(run, epochs, folder)

@@ -26,6 +26,7 @@ from gogooku3.events import (
     StartEvent,
     WarningEvent,
 )
+from gogooku3.outputs import FILES
 from worker.classify import dataset_changed
 from worker.identity import DatasetIdentity
 from worker.place import Workplace
@@ -100,8 +101,8 @@ class Training:
         warnings = []
         resume = None
         if self._claim.resume_path is not None:
-            resume = self._place.artifacts / self._claim.resume_path
-            if not resume.is_file():
+            resume = self._place.artifacts.folder / self._claim.resume_path
+            if not self._bring(self._claim.resume_path):
                 message = f"{resume.name} is gone: starts from the beginning"
                 warnings.append(WarningEvent(code="resume-missing", message=message))
                 resume = None
@@ -120,6 +121,15 @@ class Training:
         )
         return request, warnings
 
+    def _bring(self, path: str) -> bool:
+        """Have an earlier attempt's resume state here, with the outputs that go with it."""
+        artifacts = self._place.artifacts
+        if not artifacts.fetch(path):
+            return False
+        for name in FILES:
+            artifacts.fetch(str(Path(path).with_name(name)))
+        return True
+
     def _forget(self) -> None:
         """Remove what the attempts before a beginning from scratch have left behind."""
         for number in range(1, self._claim.forgotten_attempt + 1):
@@ -132,7 +142,7 @@ class Training:
             dataset = event.provenance.get("dataset", {})
             self._is_another = dataset.get("fingerprint") != self._claim.dataset_fingerprint
         if isinstance(event, CheckpointEvent | ResumePointEvent):
-            path = (self._out_dir / event.path).relative_to(self._place.artifacts)
+            path = (self._out_dir / event.path).relative_to(self._place.artifacts.folder)
             event = event.model_copy(update={"path": str(path)})
         return event
 

@@ -9,10 +9,11 @@ from starlette.responses import RedirectResponse, Response
 from app.api.answers import CheckpointAnswer, CheckpointPage
 from app.api.auth import reader
 from app.api.etag import NOT_MODIFIED, cacheable
-from app.api.files import MissingFileError, file_answer, open_inside
+from app.api.files import file_answer
 from app.api.parameters import CheckpointId, JobId, StorableQuery, problems
 from app.api.problem import problem
 from app.api.server import ServerDep
+from app.artifacts import MissingFileError
 from app.jobs import read
 
 router = APIRouter(
@@ -106,13 +107,13 @@ def get_content(request: Request, server: ServerDep, checkpoint_id: CheckpointId
         path, sha256 = row.path, row.sha256
         filename = f"{row.job_id}-epoch-{row.epoch:04d}.gk3"
     try:
-        descriptor = open_inside(server.settings.artifacts, path)
+        file = server.artifacts.open(path)
     except MissingFileError:
         return problem(
             request, 410, "checkpoint-gone", "The checkpoint's file is no longer on the server."
         )
     headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
-    return file_answer(request, descriptor, etag=sha256, headers=headers)
+    return file_answer(request, file, etag=sha256, headers=headers)
 
 
 def content_path(checkpoint_id: str) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from app.api.body import BodyNotJsonError
 from app.api.problem import problem, request_id
+from app.artifacts import StoreAwayError
 from app.domain import (
     ChangedError,
     DatasetExistsError,
@@ -92,6 +93,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(DBAPIError)(_database)
     app.exception_handler(PoolTimeoutError)(_database)
+    app.exception_handler(StoreAwayError)(_store)
 
 
 def _nearest(error: Exception, table: dict[type[Exception], Any], otherwise: Any) -> Any:
@@ -168,6 +170,12 @@ def _database(request: Request, error: Exception) -> Response:
         "The database does not answer; try again shortly.",
         headers={"Retry-After": "2"},
     )
+
+
+def _store(request: Request, error: Exception) -> Response:
+    log.warning("%s", error, extra={"request_id": request_id(request)})
+    detail = "The object store does not answer; try again shortly."
+    return problem(request, 503, "unavailable", detail, headers={"Retry-After": "2"})
 
 
 def known_names_only(given: list[str], known: list[str]) -> None:

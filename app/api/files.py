@@ -1,13 +1,10 @@
-"""Serving files under the artifacts folder: contained, by range, with flat memory."""
+"""Serving artifacts: by range, with flat memory."""
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -16,33 +13,9 @@ from starlette.responses import Response, StreamingResponse
 
 from app.api.etag import matches
 from app.api.problem import problem
+from app.artifacts import StoredFile
 
-CHUNK_BYTES = 512 * 1024
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*")
-
-
-class MissingFileError(Exception):
-    """The file is not there, is not a plain file, or does not lie inside the folder."""
-
-
-def open_inside(folder: Path, relative: str) -> int:
-    """A descriptor of `folder/relative` for reading. Raises MissingFileError.
-
-    The path is resolved before it is opened, and the last part is opened without following a
-    link, so that nothing a trainer leaves in its folder can lead out of it.
-    """
-    root = os.path.realpath(folder)
-    path = os.path.normpath(os.path.join(root, relative))
-    if os.path.realpath(path) != path or not path.startswith(root + os.sep):
-        raise MissingFileError(relative)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise MissingFileError(relative) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise MissingFileError(relative)
-    return descriptor
 
 
 @dataclass(frozen=True)
@@ -77,10 +50,10 @@ def asked_span(header: str | None, size: int) -> Span | None:
 
 
 def file_answer(
-    request: Request, descriptor: int, *, etag: str, headers: Mapping[str, str]
+    request: Request, file: StoredFile, *, etag: str, headers: Mapping[str, str]
 ) -> Response:
-    """The file, a span of it (206), 304 or 416. Takes over the descriptor."""
-    size = os.fstat(descriptor).st_size
+    """The file, a span of it (206), 304 or 416. Takes over the file."""
+    size = file.size
     quoted = f'"{etag}"'
     common = {
         "ETag": quoted,
@@ -89,14 +62,14 @@ def file_answer(
         **headers,
     }
     if matches(request.headers.get("if-none-match"), quoted):
-        os.close(descriptor)
+        file.close()
         return Response(status_code=304, headers=common)
     asked = request.headers.get("range")
     if_range = request.headers.get("if-range")
     try:
         span = asked_span(asked, size) if if_range in (None, quoted) else None
     except ValueError:
-        os.close(descriptor)
+        file.close()
         return problem(
             request,
             416,
@@ -112,25 +85,25 @@ def file_answer(
         common["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
     common["Content-Length"] = str(span.end - span.start)
     if request.method == "HEAD":
-        os.close(descriptor)
+        file.close()
         return Response(status_code=status, headers=common, media_type="application/octet-stream")
-    return FileSpan(descriptor, span, status, common)
+    return FileSpan(file, span, status, common)
 
 
 class FileSpan(StreamingResponse):
     """Streams a span of an open file and closes it, however the request ends."""
 
     def __init__(
-        self, descriptor: int, span: Span, status: int, headers: Mapping[str, str]
+        self, file: StoredFile, span: Span, status: int, headers: Mapping[str, str]
     ) -> None:
-        self._descriptor = descriptor
+        self._file = file
         super().__init__(self._chunks(span), status, headers, "application/octet-stream")
 
     async def _chunks(self, span: Span) -> AsyncIterator[bytes]:
         at = span.start
         while at < span.end:
-            count = min(CHUNK_BYTES, span.end - at)
-            chunk = await anyio.to_thread.run_sync(os.pread, self._descriptor, count, at)
+            count = min(self._file.piece_bytes, span.end - at)
+            chunk = await anyio.to_thread.run_sync(self._file.read_at, at, count)
             if not chunk:
                 # Shorter than it was: the client sees a broken transfer, not a wrong file.
                 raise OSError("the file was shortened while it was sent")
@@ -141,4 +114,4 @@ class FileSpan(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            os.close(self._descriptor)
+            self._file.close()

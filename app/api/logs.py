@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,9 +10,9 @@ from starlette.responses import Response
 
 from app.api.auth import reader
 from app.api.errors import QueryError
-from app.api.files import MissingFileError, open_inside
 from app.api.parameters import JobId, StorableQuery, problems
 from app.api.server import ServerDep
+from app.artifacts import MissingFileError, StoredFile
 from app.jobs import read
 from gogooku3.config import Problem
 
@@ -73,39 +72,37 @@ def get_logs(
         read.job(session, job_id)
     piece = LogPiece(b"", after or 0, 0)
     try:
-        descriptor = open_inside(server.settings.artifacts, f"{job_id}/log.txt")
+        file = server.artifacts.open(f"{job_id}/log.txt")
     except MissingFileError:
         # The job has not been started yet.
         return _answer(piece)
     try:
         if tail is not None:
-            piece = tail_of(descriptor, tail, limit_bytes)
+            piece = tail_of(file, tail, limit_bytes)
         else:
-            piece = piece_of(descriptor, after or 0, limit_bytes)
+            piece = piece_of(file, after or 0, limit_bytes)
     finally:
-        os.close(descriptor)
+        file.close()
     return _answer(piece)
 
 
-def piece_of(descriptor: int, after: int, limit: int) -> LogPiece:
+def piece_of(file: StoredFile, after: int, limit: int) -> LogPiece:
     """At most `limit` bytes from `after`, ending between two characters."""
-    size = os.fstat(descriptor).st_size
-    content = os.pread(descriptor, limit, after) if after < size else b""
-    return LogPiece(_whole_characters(content), after, size)
+    content = file.read_at(after, limit) if after < file.size else b""
+    return LogPiece(_whole_characters(content), after, file.size)
 
 
-def tail_of(descriptor: int, lines: int, limit: int) -> LogPiece:
+def tail_of(file: StoredFile, lines: int, limit: int) -> LogPiece:
     """The last `lines` lines, as many of them as fit into `limit` bytes."""
-    size = os.fstat(descriptor).st_size
-    start = max(0, size - limit)
-    content = os.pread(descriptor, limit, start)
+    start = max(0, file.size - limit)
+    content = file.read_at(start, file.size - start)
     if start:
         # The first line is cut: leave its rest out, unless it is all there is.
         cut = content.find(b"\n", 0, len(content) - 1) + 1
         start, content = start + cut, content[cut:]
     kept = content.splitlines(keepends=True)[-lines:]
     content = b"".join(kept)
-    return LogPiece(content, size - len(content), size)
+    return LogPiece(content, file.size - len(content), file.size)
 
 
 def _whole_characters(content: bytes) -> bytes:

@@ -21,7 +21,6 @@ from app.api.release import VERSION
 from app.api.server import Server, ServerDep
 from app.db import Worker
 from app.db.migrate import head
-from app.disk import low_disk
 from app.jobs import read
 from app.jobs.workers import ALIVE_S
 
@@ -133,8 +132,8 @@ def _database(server: Server) -> str:
 
 
 def _warnings(server: Server) -> list[str]:
-    found = low_disk(server.settings.artifacts)
-    return [f"disk: {found}"] if found else []
+    found = server.artifacts.trouble()
+    return [f"artifacts: {found}"] if found else []
 
 
 def _broker(server: Server) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Annotated, TypeVar
 
@@ -16,9 +15,9 @@ from app.api.answers import DailyAnswer, DailyValues, FeatureWeight, ImportanceA
 from app.api.auth import reader
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable, matches
-from app.api.files import MissingFileError, open_inside
 from app.api.parameters import JobId, StorableQuery, problems
 from app.api.server import Server, ServerDep
+from app.artifacts import MissingFileError, StoredFile
 from app.domain import NoOutputError
 from app.jobs import read
 from gogooku3.config import Problem
@@ -61,10 +60,10 @@ def get_predictions(
     The label is the raw forward return over the horizon, null where unknown. The stream's metadata
     has `epoch` and `split`. 404 `no-output` before the first epoch.
     """
-    file = _open(server, job_id, PREDICTIONS_FILE)
+    stored = _open(server, job_id, PREDICTIONS_FILE)
+    file = stored.stream()
     try:
-        state = os.fstat(file.fileno())
-        etag = f'"{state.st_ino:x}-{state.st_mtime_ns:x}-{state.st_size:x}-{horizon or 0}"'
+        etag = f'"{stored.version}-{horizon or 0}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if matches(request.headers.get("if-none-match"), etag):
             file.close()
@@ -108,7 +107,7 @@ def get_daily(
     As an Arrow stream when `Accept` asks for `application/vnd.apache.arrow.stream`. 404 `no-output`
     before the first epoch.
     """
-    with _open(server, job_id, SERIES_FILE) as file:
+    with _open(server, job_id, SERIES_FILE).stream() as file:
         table = _readable(job_id, lambda: read_series(file))
     columns = table.column_names[1:]
     if names is not None:
@@ -151,7 +150,7 @@ def get_importance(
     `lightgbm`, shares of the absolute weights of `linear`. 404 `no-output` for other models and
     before the first epoch.
     """
-    with _open(server, job_id, SELECTION_FILE) as file:
+    with _open(server, job_id, SELECTION_FILE).stream() as file:
         found = json.load(file)
     epochs = sorted(map(int, found["epochs"]))
     if epoch is not None:
@@ -186,13 +185,13 @@ class ArrowStream(StreamingResponse):
             self._file.close()
 
 
-def _open(server: Server, job_id: str, name: str) -> IO[bytes]:
+def _open(server: Server, job_id: str, name: str) -> StoredFile:
     """The newest attempt's file of that name. Raises NotFoundError, NoOutputError."""
     with server.database.session() as session:
         folders = read.output_folders(session, job_id)
     for folder in folders:
         try:
-            return os.fdopen(open_inside(server.settings.artifacts, f"{folder}/{name}"), "rb")
+            return server.artifacts.open(f"{folder}/{name}")
         except MissingFileError:
             continue
     raise NoOutputError(f"job {job_id} has no {name}: no epoch is complete, or its model has none")

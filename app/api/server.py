@@ -12,6 +12,7 @@ from starlette.requests import Request
 from app.api.figures import Figures
 from app.api.keyring import Keyring
 from app.api.wakes import Wakes
+from app.artifacts import Artifacts
 from app.broker.limiter import Limiter
 from app.broker.ringer import Ringer
 from app.broker.wake import Wake
@@ -28,6 +29,7 @@ class Server:
 
     settings: Settings
     database: Database
+    artifacts: Artifacts
     doorbell: Ringer
     wake: Wake
     """Tells the streams of every process that a job's record grew."""

@@ -263,7 +263,7 @@ def put_retention(
         sweep = lock_sweep(session, sweep_id)
         before = sweep.config
         sweep.config = {**before, "retention": wanted.model_dump(mode="json")}
-        removal = retain(session, sweep, server.settings.artifacts, dry_run=dry_run)
+        removal = retain(session, sweep, server.artifacts, dry_run=dry_run)
         answer = RetentionAnswer(
             retention=wanted.model_dump(mode="json"),
             dry_run=dry_run,

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from app.cli.failures import CommandError
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from app.artifacts import Artifacts
     from app.db.database import Database
 
 
@@ -60,6 +62,18 @@ def session(settings: Settings, action: str = "", *targets: str) -> Iterator[Ses
     """One transaction on the database; what it changes is told in the audit log as `action`."""
     with database(settings) as opened, acting(action, *targets), opened.session() as open_session:
         yield open_session
+
+
+def artifacts_here(settings: Settings) -> Artifacts | None:
+    """What jobs left behind, as far as this machine can see it; None where it has no folder of
+    that. Raises CommandError without the package that an object store needs."""
+    from app.artifacts import StoreAwayError, artifacts_of
+
+    try:
+        found = artifacts_of(settings)
+    except StoreAwayError as error:
+        raise CommandError(str(error)) from error
+    return found if found.is_shared or found.folder.is_dir() else None
 
 
 @contextmanager

@@ -50,8 +50,8 @@ def backup(
 ) -> None:
     """Copy the whole database into a file, in one consistent view, while the server runs.
 
-    Copy the artifacts folder after it, not before: then every checkpoint that the database knows
-    is in the copy.
+    Copy the artifacts after it, not before, be they a folder or a bucket: then every checkpoint
+    that the database knows is in the copy.
     """
     from app.cli.database import database_url
     from app.db.backup import backup as write
@@ -108,13 +108,13 @@ def restore(
 @commands.command()
 def doctor(as_json: AsJson = False) -> None:
     """Look for what is not as it should be; changes nothing. Exit code 1: something was found."""
-    from app.cli.database import database
+    from app.cli.database import artifacts_here, database
     from app.jobs.doctor import examine
     from app.settings import Settings
 
     settings = Settings()
     with database(settings) as opened, opened.session() as session:
-        findings = examine(session, settings.artifacts if settings.artifacts.is_dir() else None)
+        findings = examine(session, artifacts_here(settings))
     if as_json:
         answer_json({"findings": [vars(finding) for finding in findings]})
     elif findings:
@@ -131,6 +131,7 @@ def prune(
     logs_days: Days = None,
     resume_days: Days = None,
     checkpoints_days: Days = None,
+    orphans_days: Days = None,
     deliveries_days: Days = None,
     audit_days: Days = None,
     best_too: Annotated[
@@ -148,7 +149,7 @@ def prune(
 
     Example: gogooku3 db prune --logs-days 90 --checkpoints-days 30 --dry-run
     """
-    from app.cli.database import acting, database
+    from app.cli.database import acting, artifacts_here, database
     from app.jobs.retention import Retention
     from app.jobs.retention import prune as remove
     from app.settings import Settings
@@ -159,14 +160,14 @@ def prune(
         logs_days=logs_days,
         resume_days=resume_days,
         checkpoints_days=checkpoints_days,
+        orphans_days=orphans_days,
         best_too=best_too,
         deliveries_days=deliveries_days,
         audit_days=audit_days,
     )
     counts, sizes = Counter[str](), Counter[str]()
     with database(settings) as opened, acting("" if dry_run else "db prune"):
-        folder = settings.artifacts if settings.artifacts.is_dir() else None
-        for one in remove(opened, folder, policy, dry_run=dry_run):
+        for one in remove(opened, artifacts_here(settings), policy, dry_run=dry_run):
             counts[one.what] += one.count
             sizes[one.what] += one.size
     rows = [{"what": what, "count": counts[what], "size": sizes[what]} for what in counts]

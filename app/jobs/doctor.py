@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts, StoreAwayError
 from app.db import Checkpoint
-from app.disk import low_disk
 
 _NAMED = 5
 """Ids that a finding names."""
@@ -72,7 +71,7 @@ _CHECKS = (
 )
 
 
-def examine(session: Session, artifacts: Path | None) -> list[Finding]:
+def examine(session: Session, artifacts: Artifacts | None) -> list[Finding]:
     """Everything that is found; nothing is changed. Without `artifacts` no file is looked at."""
     findings = []
     for check, statement, advice in _CHECKS:
@@ -80,31 +79,35 @@ def examine(session: Session, artifacts: Path | None) -> list[Finding]:
         if ids:
             findings.append(Finding(check, _listed(ids), advice))
     if artifacts is not None:
-        findings += _files(session, artifacts)
+        trouble = artifacts.trouble()
+        if trouble:
+            advice = "make room, or prune: gogooku3 db prune --dry-run"
+            if artifacts.is_shared:
+                advice = "look at the store, at the credentials for it, and at the disk"
+            findings.append(Finding("artifacts", trouble, advice))
+        try:
+            findings += _files(session, artifacts)
+        except StoreAwayError as error:
+            findings.append(Finding("checkpoints", str(error), "they could not be looked at"))
     return findings
 
 
-def _files(session: Session, artifacts: Path) -> list[Finding]:
+def _files(session: Session, artifacts: Artifacts) -> list[Finding]:
     findings = []
     gone, damaged = [], []
     rows = session.execute(select(Checkpoint.id, Checkpoint.path, Checkpoint.size))
     for checkpoint_id, path, size in rows.yield_per(1000):
-        try:
-            found = (artifacts / path).stat().st_size
-        except OSError:
+        found = artifacts.size(path)
+        if found is None:
             gone.append(checkpoint_id)
-            continue
-        if found != size:
+        elif found != size:
             damaged.append(checkpoint_id)
     if gone:
-        advice = "pruned or lost: downloads answer 410; restore the folder if they are wanted"
+        advice = "pruned or lost: downloads answer 410; restore the artifacts if they are wanted"
         findings.append(Finding("checkpoints without a file", _listed(gone), advice))
     if damaged:
         advice = "restore these files: a download would end with another sha256"
         findings.append(Finding("checkpoints of another size", _listed(damaged), advice))
-    low = low_disk(artifacts)
-    if low:
-        findings.append(Finding("disk", low, "make room, or prune: gogooku3 db prune --dry-run"))
     return findings
 
 

@@ -7,14 +7,16 @@ checkpoints, metrics, attempts. The best checkpoint stays unless its removal is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
+from fnmatch import fnmatchcase
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts, MissingFileError
 from app.db import Checkpoint, Job
 from app.db.database import Database
 from app.domain import FINISHED
@@ -37,6 +39,8 @@ class Retention(BaseModel):
     """States that a failed or cancelled job could be retried from."""
     checkpoints_days: int | None = Days
     """Checkpoints that are neither the best nor the last of their job."""
+    orphans_days: int | None = Days
+    """Checkpoints that no record tells of: their attempt was killed before it could be written."""
     best_too: bool = False
     """With `checkpoints_days`: the best and the last ones as well."""
     deliveries_days: int | None = Days
@@ -58,11 +62,12 @@ class Pruned:
 
 
 def prune(
-    database: Database, artifacts: Path | None, policy: Retention, *, dry_run: bool
+    database: Database, artifacts: Artifacts | None, policy: Retention, *, dry_run: bool
 ) -> Iterator[Pruned]:
     """Remove what the policy does not keep, or only tell; a file that is gone already is fine.
 
-    May be stopped and repeated at any time. Without `artifacts` no file is touched.
+    May be stopped and repeated at any time. Without `artifacts` no file is touched. Raises
+    StoreAwayError.
     """
     if policy.progress_days is not None:
         yield from _rows(database, "progress", PROGRESS, policy.progress_days, dry_run)
@@ -75,7 +80,8 @@ def prune(
     for days, find in (
         (policy.logs_days, _logs),
         (policy.resume_days, _resume_states),
-        (policy.checkpoints_days, lambda s, j, f: _checkpoints(s, j, f, policy.best_too)),
+        (policy.checkpoints_days, lambda s, j, a: _checkpoints(s, j, policy.best_too)),
+        (policy.orphans_days, _orphans),
     ):
         if days is not None:
             yield from _files(database, artifacts, days, find, dry_run)
@@ -121,11 +127,12 @@ def _rows(database: Database, what: str, which: str, days: int, dry_run: bool) -
         yield Pruned(what, None, f"older than {days} days", total, 0)
 
 
-Find = Callable[[Session, str, Path], list[tuple[str, Path]]]
+Find = Callable[[Session, str, Artifacts], list[tuple[str, str]]]
+"""What of a job may go, and the places of the files."""
 
 
 def _files(
-    database: Database, artifacts: Path, days: int, find: Find, dry_run: bool
+    database: Database, artifacts: Artifacts, days: int, find: Find, dry_run: bool
 ) -> Iterator[Pruned]:
     """Files of ended jobs, oldest first."""
     last = ""
@@ -147,45 +154,45 @@ def _files(
             found = [
                 (what, job_id, path)
                 for job_id in ids
-                for what, path in find(session, job_id, artifacts / job_id)
+                for what, path in find(session, job_id, artifacts)
             ]
             for what, job_id, path in found:
-                size = _size(path)
+                size = artifacts.size(path)
                 if size is None:
                     continue
                 if not dry_run:
-                    path.unlink(missing_ok=True)
-                yield Pruned(what, job_id, path.name, 1, size)
+                    with suppress(MissingFileError):
+                        artifacts.remove(path)
+                yield Pruned(what, job_id, path.rpartition("/")[2], 1, size)
         if not ids:
             return
         last = ids[-1]
 
 
-def _logs(_session: Session, _job_id: str, folder: Path) -> list[tuple[str, Path]]:
-    return [("log", folder / "log.txt")]
+def _logs(_session: Session, job_id: str, _artifacts: Artifacts) -> list[tuple[str, str]]:
+    return [("log", f"{job_id}/log.txt")]
 
 
-def _resume_states(_session: Session, _job_id: str, folder: Path) -> list[tuple[str, Path]]:
-    return [("resume", path) for path in sorted(folder.glob("attempt-*/resume*.pt"))]
+def _resume_states(_session: Session, job_id: str, artifacts: Artifacts) -> list[tuple[str, str]]:
+    which = f"{job_id}/attempt-*/resume*.pt"
+    return [("resume", path) for path in artifacts.names(job_id) if fnmatchcase(path, which)]
 
 
-def _checkpoints(
-    session: Session, job_id: str, folder: Path, best_too: bool
-) -> list[tuple[str, Path]]:
+def _checkpoints(session: Session, job_id: str, best_too: bool) -> list[tuple[str, str]]:
     rows = session.execute(
         select(Checkpoint.path, Checkpoint.is_best)
         .where(Checkpoint.job_id == job_id)
         .order_by(Checkpoint.epoch)
     ).all()
     return [
-        ("checkpoint", folder.parent / path)
+        ("checkpoint", path)
         for place, (path, is_best) in enumerate(rows)
         if best_too or not (is_best or place == len(rows) - 1)
     ]
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return None
+def _orphans(session: Session, job_id: str, artifacts: Artifacts) -> list[tuple[str, str]]:
+    which = f"{job_id}/attempt-*/*.gk3"
+    found = {path for path in artifacts.names(job_id) if fnmatchcase(path, which)}
+    known = set(session.scalars(select(Checkpoint.path).where(Checkpoint.job_id == job_id)))
+    return [("orphan", path) for path in sorted(found - known)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts
 from app.db import Database, Job, Json, MetricPoint, Sweep, Trial
 from app.domain import DatasetInUseError, InvalidSpecError, SweepState, TooManyJobsError
 from app.jobs.cancel import cancel
@@ -47,7 +48,7 @@ class Advancer:
     database: Database
     searches: Searches
     caches: Path
-    artifacts: Path
+    artifacts: Artifacts
     _failures: Counter[str] = field(default_factory=Counter)
 
     def advance(self, sweep_id: str, *, is_waiting: bool = True) -> int:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts
 from app.db import Database, Job, Json, Sweep, Trial
 from app.domain import JobKind
 from app.sweeps.best import complete_trials, goals, ranked
@@ -37,7 +37,7 @@ class Analyst:
 
     database: Database
     searches: Searches
-    artifacts: Path
+    artifacts: Artifacts
 
     def analyse(self, sweep_id: str) -> None:
         """Bring a sweep's analysis up to date."""

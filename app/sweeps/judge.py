@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts
 from app.db import Database, Job, Sweep
 from app.jobs.submit import TrialRun
 from app.sweeps.best import best_trial
@@ -24,12 +24,13 @@ class Judge:
 
     database: Database
     searches: Searches
-    artifacts: Path
+    artifacts: Artifacts
 
-    def should_prune(self, run: TrialRun, epochs: Sequence[EpochEvent], folder: Path) -> bool:
+    def should_prune(self, run: TrialRun, epochs: Sequence[EpochEvent], folder: str) -> bool:
         """Report the epochs of a trial's first run to its study, and ask its pruner.
 
-        `folder` is where the run leaves its files. Reporting the same epoch twice is fine.
+        `folder` is where the run leaves its files, among the artifacts. Reporting the same epoch
+        twice is fine.
         """
         if run.seed_index:
             return False  # a trial that came this far has earned all of its seeds
@@ -47,9 +48,9 @@ class Judge:
             return False
         return self._is_worse(search, pruner, sweep, folder)
 
-    def _is_worse(self, search: Search, pruner: WilcoxonPruner, sweep: Sweep, folder: Path) -> bool:
+    def _is_worse(self, search: Search, pruner: WilcoxonPruner, sweep: Sweep, folder: str) -> bool:
         metric = search.spec.goals[0].metric
-        table = series_in(folder)
+        table = series_in(self.artifacts, folder)
         with self.database.session() as session:
             best = best_trial(session, sweep)
             if best is None or table is None:

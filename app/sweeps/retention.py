@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts, MissingFileError, StoreAwayError
 from app.db import Checkpoint, Job, Sweep, Trial
 from app.sweeps.best import complete_trials, goals, ranked
 from gogooku3.config import RetentionConfig
@@ -31,7 +31,7 @@ class Removal:
 def retain(
     session: Session,
     sweep: Sweep,
-    artifacts: Path,
+    artifacts: Artifacts,
     *,
     numbers: Sequence[int] | None = None,
     dry_run: bool = False,
@@ -92,14 +92,16 @@ def _superfluous(
     return [one for one in checkpoints if one.id not in kept]
 
 
-def _remove(session: Session, artifacts: Path, checkpoint: Checkpoint, removal: Removal) -> None:
+def _remove(
+    session: Session, artifacts: Artifacts, checkpoint: Checkpoint, removal: Removal
+) -> None:
     """The file first: what is cut short is repeated, and nothing is left that no row tells of."""
     try:
-        (artifacts / checkpoint.path).unlink()
-    except FileNotFoundError:
+        artifacts.remove(checkpoint.path)
+    except MissingFileError:
         removal.warnings.append(f"{checkpoint.id}: its file was gone already")
-    except OSError as error:
-        removal.warnings.append(f"{checkpoint.id}: {error.strerror}")
+    except (OSError, StoreAwayError) as error:
+        removal.warnings.append(f"{checkpoint.id}: {error}")
         logger.warning("%s was not removed: %s", checkpoint.path, error)
         return
     session.delete(checkpoint)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts, MissingFileError, StoreAwayError
 from app.jobs import read
 from gogooku3.config.sweep_check import DAILY_SERIES
 from gogooku3.outputs import SERIES_FILE, read_series
@@ -19,21 +19,21 @@ Daily = dict[int, float]
 """By day (days since 1970): the value, where it is defined."""
 
 
-def best_series(session: Session, artifacts: Path, job_id: str) -> pa.Table | None:
+def best_series(session: Session, artifacts: Artifacts, job_id: str) -> pa.Table | None:
     """The daily series of a job's best epoch so far; None before the first, or when it is gone."""
     for folder in read.output_folders(session, job_id):
-        table = series_in(artifacts / folder)
+        table = series_in(artifacts, folder)
         if table is not None:
             return table
     return None
 
 
-def series_in(folder: Path) -> pa.Table | None:
+def series_in(artifacts: Artifacts, folder: str) -> pa.Table | None:
     """The daily series that a run left in its folder."""
     try:
-        with (folder / SERIES_FILE).open("rb") as file:
+        with artifacts.open(f"{folder}/{SERIES_FILE}").stream() as file:
             return read_series(file)
-    except (OSError, pa.ArrowInvalid):
+    except (MissingFileError, StoreAwayError, OSError, pa.ArrowInvalid):
         return None
 
 

@@ -11,18 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.files import MissingFileError, Span, asked_span, open_inside
+from app.api.files import Span, asked_span
 from app.api.logs import piece_of, tail_of
+from app.artifacts import Artifacts, MissingFileError, StoredFile
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """A descriptor for reading."""
-    descriptor = os.open(path, os.O_RDONLY)
+def opened(path: Path) -> Iterator[StoredFile]:
+    """A file for reading."""
+    file = Artifacts(path.parent).open(path.name)
     try:
-        yield descriptor
+        yield file
     finally:
-        os.close(descriptor)
+        file.close()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_only_plain_files_inside_the_folder_are_opened(tmp_path: Path) -> None:
     (folder / "job" / "inner").symlink_to(folder / "job" / "fine")
     (folder / "linked").symlink_to(tmp_path)
     os.mkfifo(folder / "job" / "pipe")
-    os.close(open_inside(folder, "job/fine"))
+    Artifacts(folder).open("job/fine").close()
     refused = [
         "job/link",
         "job/inner",
@@ -76,14 +77,14 @@ def test_only_plain_files_inside_the_folder_are_opened(tmp_path: Path) -> None:
     ]
     for relative in refused:
         with pytest.raises(MissingFileError):
-            open_inside(folder, relative)
+            Artifacts(folder).open(relative)
 
 
 def test_folder_may_itself_be_reached_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").write_text("x")
     (tmp_path / "home").symlink_to(tmp_path / "real")
-    os.close(open_inside(tmp_path / "home", "file"))
+    Artifacts(tmp_path / "home").open("file").close()
 
 
 @given(text=st.text(max_size=200), limit=st.integers(min_value=4, max_value=50))
@@ -93,8 +94,8 @@ def test_pieces_add_up_to_the_log_and_never_cut_a_character(
     path = tmp_path_factory.getbasetemp() / "log.txt"
     path.write_bytes(text.encode())
     read = b""
-    with opened(path) as descriptor:
-        while (piece := piece_of(descriptor, len(read), limit)).content:
+    with opened(path) as file:
+        while (piece := piece_of(file, len(read), limit)).content:
             piece.content.decode()
             assert len(piece.content) <= limit
             read += piece.content
@@ -104,9 +105,9 @@ def test_pieces_add_up_to_the_log_and_never_cut_a_character(
 def test_piece_advances_through_bytes_that_are_not_text(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes(b"\xf0" * 10)
-    with opened(path) as descriptor:
+    with opened(path) as file:
         at = 0
-        while (piece := piece_of(descriptor, at, 4)).content:
+        while (piece := piece_of(file, at, 4)).content:
             at = piece.end
     assert at == 10
 
@@ -114,18 +115,18 @@ def test_piece_advances_through_bytes_that_are_not_text(tmp_path: Path) -> None:
 def test_piece_after_the_end_is_empty_and_tells_the_size(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text("abc")
-    with opened(path) as descriptor:
-        piece = piece_of(descriptor, 100, 10)
+    with opened(path) as file:
+        piece = piece_of(file, 100, 10)
     assert (piece.content, piece.start, piece.end, piece.size) == (b"", 100, 100, 3)
 
 
 def test_tail_gives_whole_last_lines(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text("one\ntwo\nthree\nfour")
-    with opened(path) as descriptor:
-        assert tail_of(descriptor, 2, 1000).content == b"three\nfour"
-        assert tail_of(descriptor, 99, 1000).content == b"one\ntwo\nthree\nfour"
-        assert tail_of(descriptor, 99, 12).content == b"three\nfour"
-        assert tail_of(descriptor, 2, 1000).end == 18
-        assert tail_of(descriptor, 2, 1000).start == 8
-        assert tail_of(descriptor, 1, 2).content == b"ur"
+    with opened(path) as file:
+        assert tail_of(file, 2, 1000).content == b"three\nfour"
+        assert tail_of(file, 99, 1000).content == b"one\ntwo\nthree\nfour"
+        assert tail_of(file, 99, 12).content == b"three\nfour"
+        assert tail_of(file, 2, 1000).end == 18
+        assert tail_of(file, 2, 1000).start == 8
+        assert tail_of(file, 1, 2).content == b"ur"

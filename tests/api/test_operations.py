@@ -72,7 +72,7 @@ def test_readiness_warns_of_a_full_disk(
     answer = http.get("/readyz")
     assert answer.status_code == 200, "jobs still run"
     [warning] = answer.json()["warnings"]
-    assert warning.startswith("disk: 95 MiB"), warning
+    assert warning.startswith("artifacts: 95 MiB"), warning
     assert "gogooku3_disk_free_bytes 1e+08" in http.get("/metrics").text
 
 

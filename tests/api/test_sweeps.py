@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.artifacts import Artifacts
 from app.db import Sweep
 from app.jobs.finish import finish
 from app.jobs.outcome import Outcome
@@ -49,16 +50,15 @@ class Hands:
         self.searches = Searches(running.database)
         settings = running.settings
         self._advancer = Advancer(
-            running.database, self.searches, settings.caches, settings.artifacts
+            running.database, self.searches, settings.caches, Artifacts(settings.artifacts)
         )
 
     def advance(self, sweep_id: str) -> None:
         self._advancer.advance(sweep_id)
 
     def analyse(self, sweep_id: str) -> None:
-        Analyst(self.running.database, self.searches, self.running.settings.artifacts).analyse(
-            sweep_id
-        )
+        artifacts = self.running.app.state.server.artifacts
+        Analyst(self.running.database, self.searches, artifacts).analyse(sweep_id)
 
     def run(self, value: float) -> str:
         """The next run, with two epochs and a checkpoint each; answers its job's id."""

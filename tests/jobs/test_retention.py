@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from app.artifacts import Artifacts
 from app.db import Checkpoint, Database
 from app.jobs.append import append
 from app.jobs.claim import Claim
@@ -80,7 +81,7 @@ def left(
 def run(
     database: Database, artifacts: Path, policy: Retention, *, dry_run: bool = False
 ) -> set[tuple[str, str | None, str]]:
-    found: list[Pruned] = list(prune(database, artifacts, policy, dry_run=dry_run))
+    found: list[Pruned] = list(prune(database, Artifacts(artifacts), policy, dry_run=dry_run))
     return {(one.what, one.job_id, one.name) for one in found}
 
 
@@ -154,7 +155,7 @@ def test_doctor_finds_what_is_wrong(
 ) -> None:
     one, other = left(ended_days_ago=1), left(ended_days_ago=None)
     with database.session() as session:
-        assert examine(session, artifacts) == []
+        assert examine(session, Artifacts(artifacts)) == []
         (artifacts / one / "attempt-1" / "epoch-0001.gk3").unlink()
         (artifacts / other / "attempt-1" / "epoch-0001.gk3").write_bytes(b"short")
         session.execute(text("UPDATE jobs SET last_seq = last_seq + 1 WHERE id = :id"), {"id": one})
@@ -162,7 +163,7 @@ def test_doctor_finds_what_is_wrong(
             text("UPDATE jobs SET lease_until = now() - interval '1 h' WHERE id = :id"),
             {"id": other},
         )
-        found = {finding.check: finding.what for finding in examine(session, artifacts)}
+        found = {finding.check: finding.what for finding in examine(session, Artifacts(artifacts))}
         session.rollback()
     assert set(found) == {
         "checkpoints without a file",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from app.artifacts import Artifacts
 from app.db import Base, Checkpoint, Database, Job, Sweep, Trial
 from app.domain import JobState, SweepState
 from app.jobs.claim import Claim, claim
@@ -67,7 +68,9 @@ class Field:
         self.redis_url = redis_url
         self.database = database
         self.searches = searches
-        self.advancer = Advancer(self.database, self.searches, self.caches, self.artifacts)
+        self.advancer = Advancer(
+            self.database, self.searches, self.caches, Artifacts(self.artifacts)
+        )
         self._processes: list[subprocess.Popen[bytes]] = []
         with self.database.session() as session:
             self._worker = register(session, host="test", pid=1, slots=1).id

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+from app.artifacts import Artifacts
 from app.broker.wake import Wake
 from app.db import Database
 from worker.devices import make_slots
@@ -29,7 +30,7 @@ def main() -> None:
         wake=Wake(redis_url),
         caches=Path(home) / "caches",
         data=Path(home) / "data",
-        artifacts=Path(home) / "artifacts",
+        artifacts=Artifacts(Path(home) / "artifacts"),
         lease_s=3.0,
         stopping=threading.Event(),
         trainer=(sys.executable, "-S", "-E", str(TRAINER), options)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from app.artifacts import Artifacts
 from app.domain import JobState, SweepState
 from app.sweeps.analysis import Analyst
 from app.sweeps.control import cancel
@@ -123,6 +124,6 @@ def test_analysis_says_how_much_is_luck(field: Field) -> None:
     shares = analysis["importances"]["valid/rank_ic"]
     assert set(shares) == {"optimizer.lr", "model.dropout"}
     again = field.sweep(sweep_id).version
-    Analyst(field.database, field.searches, field.artifacts).analyse(sweep_id)
+    Analyst(field.database, field.searches, Artifacts(field.artifacts)).analyse(sweep_id)
     assert field.sweep(sweep_id).analysis == analysis
     assert field.sweep(sweep_id).version > again

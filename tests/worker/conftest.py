@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts
 from app.broker.wake import Wake
 from app.db import Attempt, Checkpoint, Database, Job, JobEvent
 from app.domain import JobState
@@ -114,6 +117,18 @@ class Bench:
                 session.query(Checkpoint).filter_by(job_id=job_id).order_by(Checkpoint.epoch)
             )
 
+    def make_ready(self) -> None:
+        """End every back-off."""
+        with self.database.session() as session:
+            session.execute(text("UPDATE jobs SET not_before = NULL"))
+
+    def age(self, session: Session, job_id: str, *, days: int) -> None:
+        """Let an ended job have ended some days ago."""
+        session.execute(
+            text("UPDATE jobs SET finished_at = now() - make_interval(days => :n) WHERE id = :id"),
+            {"n": days, "id": job_id},
+        )
+
     def log(self, job_id: str) -> str:
         return (self.artifacts / job_id / "log.txt").read_text()
 
@@ -136,7 +151,7 @@ class Bench:
             wake=self.wake,
             caches=self.home / "caches",
             data=self.home / "data",
-            artifacts=self.artifacts,
+            artifacts=Artifacts(self.artifacts),
             lease_s=lease_s,
             stopping=self.stopping,
             trainer=(sys.executable, str(SCRIPTED), json.dumps(script)),

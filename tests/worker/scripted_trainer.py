@@ -58,7 +58,7 @@ def main() -> int:
                         "request": request,
                         "threads": threads,
                         "cuda": os.environ["CUDA_VISIBLE_DEVICES"],
-                        "secrets": [k for k in os.environ if k.startswith("GOGOOKU3_")],
+                        "secrets": [k for k in os.environ if k.startswith(("GOGOOKU3_", "AWS_"))],
                         **provenance,
                     },
                 )
@@ -68,6 +68,8 @@ def main() -> int:
                 tell(type="progress", epoch=1, max_epochs=9, step=n, steps=9)
             case "checkpoint", [n]:
                 name = f"epoch-{n:04}.gk3"
+                with open(name, "wb") as file:
+                    file.write(b"%d" % n)
                 tell(
                     type="checkpoint",
                     epoch=n,

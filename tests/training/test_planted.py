@@ -26,7 +26,7 @@ NOTHING = 3.0
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = synthesise(stocks=200, days=DAYS, seed=0, signal=0.3)
+    made = synthesise(stocks=100, days=DAYS, seed=0, signal=0.3)
     out = tmp_path_factory.mktemp("market") / "planted.arrow"
     build(made.table, name="planted", out=out, planted=made.planted)
     return out

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from gogooku3.config import DatasetSpec, JobSpec, check, check_sweep
+from gogooku3.config.paths import value_at
 from gogooku3.data.splits import split_days
 from gogooku3.data.synth import synthesise
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPECS = sorted(EXAMPLES.glob("job_*.json"))
+SMALL = [path for path in SPECS if path.stem != "job_reference"]
 
 
 def load(path: Path) -> JobSpec:
@@ -24,7 +26,7 @@ def load(path: Path) -> JobSpec:
     return spec
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_spec_is_valid_and_its_split_fits_the_market_that_data_synth_makes(path: Path) -> None:
     spec = load(path)
     assert spec.dataset == "demo"
@@ -57,15 +59,38 @@ def test_dataset_spec_is_valid() -> None:
     assert spec.name == "demo", "the jobs' examples name it"
 
 
-def test_the_two_jobs_differ_in_the_optimiser_and_its_schedule_alone() -> None:
-    baseline, adabelief = (
-        load(EXAMPLES / f"job_{name}.json") for name in ("baseline", "adabelief")
-    )
-    first: dict[str, Any] = baseline.config.model_dump()
-    second: dict[str, Any] = adabelief.config.model_dump()
-    differing = {key for key in first if first[key] != second[key]}
-    assert differing == {"optimizer", "scheduler"}
-    assert second["optimizer"]["kind"] == "adabelief"
+@pytest.mark.parametrize(
+    ("name", "differs_in"),
+    [("adabelief", {"optimizer", "scheduler"}), ("soft_spearman_off", {"loss"})],
+)
+def test_pair_differs_in_one_thing(name: str, differs_in: set[str]) -> None:
+    first: dict[str, Any] = load(EXAMPLES / "job_baseline.json").config.model_dump()
+    second: dict[str, Any] = load(EXAMPLES / f"job_{name}.json").config.model_dump()
+    assert {key for key in first if first[key] != second[key]} == differs_in
+
+
+def test_pairs_are_what_their_names_say() -> None:
+    assert load(EXAMPLES / "job_adabelief.json").config.optimizer.kind == "adabelief"
+    terms = {
+        name: [term.kind for term in load(EXAMPLES / f"job_{name}.json").config.loss.terms]
+        for name in ("baseline", "soft_spearman_off")
+    }
+    assert [*terms["soft_spearman_off"], "soft_spearman"] == terms["baseline"]
+
+
+def test_reference_is_the_first_trial_of_the_production_sweep() -> None:
+    reference = load(EXAMPLES / "job_reference.json")
+    sweep = json.loads((EXAMPLES / "sweep_production.json").read_text())
+    assert reference.dataset == sweep["dataset"]
+    dumped = reference.config.model_dump()
+    found = {path: value_at(dumped, path) for path in sweep["enqueue"][0]}
+    assert found == sweep["enqueue"][0]
+
+
+def test_readme_of_the_examples_names_every_file() -> None:
+    said = (EXAMPLES / "README.md").read_text()
+    files = [path for path in EXAMPLES.iterdir() if path.is_file() and path.name != "README.md"]
+    assert [path.name for path in files if f"`{path.name}`" not in said] == []
 
 
 def test_shell_example_is_a_shell_script() -> None:
@@ -74,7 +99,9 @@ def test_shell_example_is_a_shell_script() -> None:
     subprocess.run(["sh", "-n", script], check=True)
 
 
-@pytest.mark.parametrize(("script", "code"), [("poll_job.py", 2), ("demo.py", 0)])
+@pytest.mark.parametrize(
+    ("script", "code"), [("poll_job.py", 2), ("fetch_best.py", 2), ("demo.py", 0)]
+)
 def test_python_examples_say_how_to_use_them(script: str, code: int) -> None:
     arguments = ["--help"] if code == 0 else []
     done = subprocess.run(

@@ -4,7 +4,6 @@ one, and what the tutorial tells to type works."""
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.reference import reference
-
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from tests.docs.conftest import ROOT, Desk, blocks
 
 
 def test_site_builds_strictly(tmp_path: Path) -> None:
@@ -48,39 +45,8 @@ def test_command_line_reference_is_what_the_commands_say() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_tutorial_works_as_it_is_typed(tmp_path: Path) -> None:
-    found = BLOCK.findall((ROOT / "docs" / "tutorial.md").read_text())
+def test_tutorial_works_as_it_is_typed(desk: Desk) -> None:
+    found = [block for block in blocks("docs/tutorial.md") if block[0] != "console"]
     assert [kind for kind, _ in found] == ["bash", "bash", "bash", "python"]
-    binaries = Path(sys.executable).parent
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GOGOOKU3_")}
-    environment = kept | {"PATH": f"{binaries}:{os.environ['PATH']}"}
-
-    def run(kind: str, block: str) -> str:
-        command = ["bash", "-ec", block] if kind == "bash" else [sys.executable, "-c", block]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-            timeout=280,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    run(*found[0])
-    up = subprocess.Popen(
-        [binaries / "gogooku3", "up", "--port", "0", "--no-spares", "--json"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert up.stdout is not None
-        assert "url" in up.stdout.readline()
-        for block in found[1:-1]:
-            run(*block)
-        assert "code" in run(*found[-1])
-    finally:
-        up.terminate()
-        assert up.wait(60) == 0
-        if up.stdout:
-            up.stdout.close()
+    answers = [desk.run(*block) for block in found]
+    assert "code" in answers[-1]

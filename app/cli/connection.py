@@ -14,13 +14,22 @@ FOLLOW_FOR_S = 120.0
 
 
 def connect(url: str | None, api_key: str | None, *, is_following: bool = False) -> Client:
-    """A client of the server at `url`, else of the one that runs in the home, else of the default
-    address on this machine."""
+    """A client of the server at `url`, else of the one in the person's configuration file, else of
+    the one that runs in the home, else of the default address on this machine.
+
+    Raises UsageError for a file that cannot be used.
+    """
     # The client takes a third of a second to load: commands without a server do without it.
+    from app.cli.config_file import read_config_file
     from app.embedded.home import read_up, start_ticks
     from app.settings import Settings
     from gogooku3.client import Client
 
+    if url is None or api_key is None:
+        file = read_config_file()
+        # A key is for the server that stands beside it, never for one that was named elsewhere.
+        api_key = api_key or (file.api_key if url in (None, file.url) else None)
+        url = url or file.url
     if url is None:
         record = read_up(Settings().home)
         if record is not None and start_ticks(record.pid) is not None:

@@ -14,12 +14,12 @@ Url = Annotated[
         "--url",
         envvar="GOGOOKU3_URL",
         help="Address of the server.",
-        show_default="the server in GOGOOKU3_HOME, else http://127.0.0.1:8642",
+        show_default="config.toml, the server in GOGOOKU3_HOME, http://127.0.0.1:8642",
     ),
 ]
 ApiKey = Annotated[
     str | None,
     typer.Option(
-        "--api-key", envvar="GOGOOKU3_API_KEY", help="API key, gk_....", show_default=False
+        "--api-key", envvar="GOGOOKU3_API_KEY", help="API key, gk_....", show_default="config.toml"
     ),
 ]

@@ -1,4 +1,5 @@
-"""A run as it happens: a bar and a table of epochs for a person, one line an event in a pipe."""
+"""A run as it happens: a bar, curves and a table of epochs for a person, one line an event in a
+pipe."""
 
 from __future__ import annotations
 
@@ -9,13 +10,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from app.cli.console import answer, is_terminal
+from app.cli.curve import curve
 from app.cli.table import NOTHING, cell, duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-ROWS_SHOWN = 12
+ROWS_SHOWN = 8
 """Epochs in the live table; all of them are printed at the end."""
+CURVES = ("valid/rank_ic", "train/loss", "valid/loss")
+"""What is drawn, as many of them side by side as the terminal is wide."""
+CURVE_WIDTH, CURVE_HEIGHT = 26, 5
+"""Of a curve, in signs; its figures take ten more."""
 
 
 class RunView(Protocol):
@@ -77,7 +83,7 @@ class LineView(_View):
 
 @dataclass
 class LiveView(_View):
-    """A progress bar under a table of epochs, redrawn in place."""
+    """A progress bar under a table of epochs and their curves, redrawn in place."""
 
     name: str
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -183,7 +189,28 @@ class LiveView(_View):
                 "best" if is_best else "",
                 style="bold green" if is_best else None,
             )
-        return Group(table, self._progress) if is_running else table
+        parts = [table, *self._curves(epochs)]
+        return Group(*parts, self._progress) if is_running else Group(*parts)
+
+    def _curves(self, epochs: list[int]) -> list[RenderableType]:
+        """The curves side by side, once there are two epochs to join."""
+        from rich.table import Table
+        from rich.text import Text
+
+        if len(epochs) < 2:
+            return []
+        shown = Table.grid(padding=(0, 3))
+        cells = []
+        for name in CURVES[: max(1, self._live.console.width // (CURVE_WIDTH + 13))]:
+            values = [self.rows[epoch].get(name) for epoch in epochs]
+            if any(value is not None for value in values):
+                lines = curve(values, width=CURVE_WIDTH, height=CURVE_HEIGHT)
+                title = name.replace("/", " ").replace("rank_ic", "rank IC")
+                cells.append(Text("\n".join([title, *lines]), no_wrap=True))
+        if not cells:
+            return []
+        shown.add_row(*cells)
+        return [shown]
 
 
 def describe(kind: str, payload: Mapping[str, Any], attempt: int) -> str | None:

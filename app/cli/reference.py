@@ -12,11 +12,20 @@ from app.cli.main import app
 
 HEADER = """# Command line
 
-Every command, generated from the commands themselves (`python -m app.cli.reference`). Options go
-before the environment (`GOGOOKU3_URL`, `GOGOOKU3_API_KEY`, `GOGOOKU3_HOME`), and that before what a
-running server in the home says. On a terminal answers are tables and bars, in a pipe plain
-tab-separated lines; `--json` is for programs. `gogooku3 --install-completion` lets the shell
-complete commands.
+Every command, generated from the commands themselves (`python -m app.cli.reference`). On a terminal
+answers are tables, bars and curves, in a pipe plain tab-separated lines; `--json` is for programs
+(`api` and `worker` log JSON lines anyway). `gogooku3 --install-completion` lets the shell complete
+commands and options.
+
+Which server, and as whom: `--url` and `--api-key` go before `GOGOOKU3_URL` and `GOGOOKU3_API_KEY`,
+those before the person's file `~/.config/gogooku3/config.toml`, and that before the server that
+runs in `GOGOOKU3_HOME`. The key of the file is for the server of the file only, and a file that
+holds one must be its owner's alone (`chmod 600`).
+
+```toml
+url = "https://gogooku3.example.org"
+api_key = "gk_..."
+```
 
 | exit code | meaning |
 |---|---|

@@ -44,6 +44,27 @@ def test_help_explains_the_command(path: tuple[str, ...]) -> None:
     assert described, "no description"
 
 
+def test_every_command_answers_programs_too() -> None:
+    """But the two that only serve: they log JSON lines."""
+    root: Any = typer.main.get_command(app)
+    without = set()
+    for name, command in root.commands.items():
+        below = getattr(command, "commands", {"": command})
+        for inner, one in below.items():
+            if not any("--json" in parameter.opts for parameter in one.params):
+                without.add(f"{name} {inner}".strip())
+    assert without - {"data fetch"} == {"api", "worker"}
+
+
+def test_shell_completes_commands_and_options(gogooku3: Any) -> None:
+    def complete(*words: str) -> list[str]:
+        line = {"COMP_WORDS": " ".join(["gogooku3", *words]), "COMP_CWORD": str(len(words))}
+        return list(gogooku3(_GOGOOKU3_COMPLETE="complete_bash", **line).stdout.split())
+
+    assert complete("su") == ["submit"]
+    assert complete("jobs", "--st") == ["--state"]
+
+
 def test_command_line_starts_without_loading_the_large_packages() -> None:
     code = f"import sys, app.cli.main; print(*set({SLOW_TO_LOAD!r}) & set(sys.modules))"
     loaded = subprocess.run(

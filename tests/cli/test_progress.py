@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.progress import LineView, LiveView, RunView, run_view
+from app.cli.progress import CURVE_HEIGHT, CURVE_WIDTH, LineView, LiveView, RunView, run_view
 
 
 def epoch(number: int, rank_ic: float | None) -> dict[str, Any]:
@@ -93,6 +93,10 @@ def test_terminal_gets_a_bar_while_it_runs_and_every_epoch_at_the_end(
         "10 d",
         "time",
     ]
+    assert "valid rank IC" in drawn
+    titles_of_curves = next(line for line in final.splitlines() if "valid rank IC" in line)
+    assert "train loss" in titles_of_curves
+    assert sum("\u2800" <= sign <= "\u28ff" for sign in final) == 2 * CURVE_WIDTH * CURVE_HEIGHT
     rows = [line.split() for line in final.splitlines() if line.strip()[:1].isdigit()]
     assert [int(row[0]) for row in rows[-30:]] == list(range(1, 31))
     best = next(line for line in final.splitlines() if "best" in line)

@@ -27,6 +27,7 @@ export async function show(main, { parameters: [id], signal, title }) {
   let jobs = new Map();
   let keeps = null;
   let trade = TRADES[0];
+  let told = null;
   let table = null;
   const filter = { state: "", words: "" };
   title(sweep.name ?? "Sweep");
@@ -174,13 +175,16 @@ export async function show(main, { parameters: [id], signal, title }) {
     drawFront();
   }
 
-  /** The best trial with what choosing it among many has done to its figure. */
+  /** The best trial with what choosing it among many has done to its figure: a worker works that
+   * out after a trial has ended, so it is asked for although no trial has changed. */
   async function drawHonest() {
     if (!sweep.best) {
       fill(honest);
       return;
     }
     const [best, weights] = await Promise.all([get(`${path}/best`, undefined, { signal }), get(`${path}/importances`, undefined, { signal })]);
+    if (told && told[0] === best && told[1] === weights) return;
+    told = [best, weights];
     const selection = Object.entries(flat(best.selection ?? {})).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "number" ? number(value) : plain(value)]);
     fill(
       honest,
@@ -205,10 +209,11 @@ export async function show(main, { parameters: [id], signal, title }) {
     sweep = next;
     trials = found.items;
     jobs = new Map(runs.items.map((job) => [job.id, job]));
-    if (isSame) return;
-    drawTop();
-    drawRows();
-    drawPlots();
+    if (!isSame) {
+      drawTop();
+      drawRows();
+      drawPlots();
+    }
     await drawHonest().catch((problem) => problem.status === 404 || complain(problem));
   }
 

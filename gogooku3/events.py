@@ -18,7 +18,9 @@ from gogooku3.config import DatasetConfig, TrainConfig
 class EventModel(BaseModel):
     """A frozen event; NaN and infinity are written as null."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, ser_json_inf_nan="null", use_attribute_docstrings=True
+    )
 
 
 class RunRequest(EventModel):
@@ -171,7 +173,8 @@ class EndEvent(EventModel):
 
     type: Literal["end"] = "end"
     outcome: Literal["completed", "stopped_early", "interrupted"]
-    """`interrupted`: asked to stop; a trainer has written a resume point."""
+    """`stopped_early`: the metric did not get better for `early_stopping.patience` epochs;
+    `interrupted`: asked to stop; a trainer has written a resume point."""
     best_epoch: int | None = None
     best_metrics: dict[str, float | None] = {}
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -34,10 +34,15 @@ def reference() -> str:
     parts = [*_parts(JobSpec, "", seen), *_parts(SweepSpec, "", seen)]
     for title, model, path in parts:
         lines += [f"## {title}", "", _summary(model), ""]
-        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += [_row(f"{path}{name}", field) for name, field in model.model_fields.items()]
-        lines.append("")
+        lines += [*rows(model, path), ""]
     return "\n".join(lines)
+
+
+def rows(model: type[BaseModel], path: str = "", leave_out: Collection[str] = ()) -> list[str]:
+    """A model's fields as the lines of a table."""
+    fields = {name: one for name, one in model.model_fields.items() if name not in leave_out}
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    return lines + [_row(f"{path}{name}", field) for name, field in fields.items()]
 
 
 _TITLES: dict[type[BaseModel], str] = {JobSpec: "The job", SweepSpec: "The sweep"}

@@ -2,7 +2,7 @@
 
 import { all, get, post } from "../api.js";
 import { fill, h } from "../dom.js";
-import { NONE, ago, duration, flat, moment, number, plain, signed } from "../format.js";
+import { NONE, ago, duration, moment, number, percent, plain, signed } from "../format.js";
 import { poll } from "../live.js";
 import { confirmed, form } from "../parts/ask.js";
 import { STATES, badge, bones, card, complain, empty, facts, figures, labels, progressBar, toast } from "../parts/marks.js";
@@ -185,7 +185,7 @@ export async function show(main, { parameters: [id], signal, title }) {
     const [best, weights] = await Promise.all([get(`${path}/best`, undefined, { signal }), get(`${path}/importances`, undefined, { signal })]);
     if (told && told[0] === best && told[1] === weights) return;
     told = [best, weights];
-    const selection = Object.entries(flat(best.selection ?? {})).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "number" ? number(value) : plain(value)]);
+    const selection = luck(best.selection ?? {});
     fill(
       honest,
       card(
@@ -193,8 +193,8 @@ export async function show(main, { parameters: [id], signal, title }) {
         h(
           "div",
           { class: "body columns" },
-          h("div", { class: "stack" }, h("h3", null, h("a", { href: `/jobs/${best.job_id}` }, `Trial ${best.number}`), `: ${goal().metric} ${signed(best.value)}`), facts(Object.fromEntries(Object.entries(best.params).map(([name, value]) => [name, h("code", null, plain(value))])))),
-          h("div", { class: "stack" }, h("h3", null, "What selection did to it"), selection.length ? facts(Object.fromEntries(selection)) : h("p", { class: "hint" }, "Not computed yet.")),
+          h("div", { class: "stack" }, h("h3", null, h("a", { href: `/jobs/${best.job_id}` }, `Trial ${best.number}: ${goal().metric} ${signed(best.value)}`)), facts(Object.fromEntries(Object.entries(best.params).map(([name, value]) => [name, h("code", null, plain(value))])))),
+          h("div", { class: "stack" }, h("h3", null, "What selection did to it"), selection ? facts(selection) : h("p", { class: "hint" }, "Not computed yet.")),
         ),
         h("span", { class: "hint" }, "The best of many trials looks better than it is"),
       ),
@@ -219,4 +219,16 @@ export async function show(main, { parameters: [id], signal, title }) {
 
   drawTop();
   poll(refresh, { every: 3000, signal, onProblem: (problem, failures) => failures === 1 && complain(problem) });
+}
+
+/** What choosing the best of many does to a figure, in words; null while nothing is known. */
+function luck({ best_of: tried, runs_on_dataset: runs, deflated_sharpe: sharpe, overfitting, seed_noise: seeds }) {
+  if (!tried) return null;
+  return {
+    "best of": `${number(tried)} trials`,
+    "runs on this data": `${number(runs)}, of every sweep and by hand`,
+    "deflated Sharpe": sharpe ? `${percent(sharpe.probability)} that it is above what luck gives in ${number(sharpe.trials)} trials` : "needs the daily returns of two trials",
+    overfitting: overfitting ? `${percent(overfitting.probability)} that the best on some days is below the median on others` : "needs the daily series of two trials",
+    "between seeds": seeds ? `${number(seeds.seed_std)} standard deviation, ${number(seeds.effect_std)} between trials` : null,
+  };
 }

@@ -136,7 +136,7 @@ export function complain(problem) {
 
 /** A card with a heading; `extra` stands to its right. */
 export function card(title, content, extra) {
-  return h("section", { class: "card" }, h("header", null, h("h2", null, title), extra ?? null), content);
+  return h("section", { class: "card", "aria-label": title }, h("header", null, h("h2", null, title), extra ?? null), content);
 }
 
 export function facts(pairs) {

@@ -148,7 +148,12 @@ MACHINE = Group(
         Metric("sys/evaluation_s", "seconds", "of that, evaluation and checkpoint"),
         Metric("sys/rss_bytes", "bytes", "memory of the trainer at the epoch's end"),
         Metric("sys/peak_rss_bytes", "bytes", "the most it has held"),
-        Metric("sys/gpu_util", "percent of time", "mean of the GPU's own figure; only on a GPU"),
+        Metric(
+            "sys/cpu_util",
+            "processor seconds / (seconds · threads)",
+            "share of the trainer's threads that was busy; 1 = all, all the time",
+        ),
+        Metric("sys/gpu_util", "share of the time", "mean of the GPU's own figure; only on a GPU"),
         Metric(
             "sys/gpu_memory", "bytes", "the most in use on the GPU, by all processes; only on a GPU"
         ),

@@ -49,8 +49,8 @@ class GpuSampler:
         return cls(library, handle)
 
     def metrics(self) -> dict[str, float | None]:
-        """`sys/gpu_util` (mean, percent) and `sys/gpu_memory` (highest, bytes, of all processes)
-        since the last call; nothing if there was no sample."""
+        """`sys/gpu_util` (mean share of the time) and `sys/gpu_memory` (highest, bytes, of all
+        processes) since the last call; nothing if there was no sample."""
         with self._lock:
             samples, self._samples = self._samples, []
         if not samples:
@@ -66,10 +66,10 @@ class GpuSampler:
     def _run(self) -> None:
         while not self._is_over.wait(self._interval_s):
             try:
-                busy = float(self._library.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+                percent = float(self._library.nvmlDeviceGetUtilizationRates(self._handle).gpu)
                 used = float(self._library.nvmlDeviceGetMemoryInfo(self._handle).used)
             except self._library.NVMLError as error:
                 logger.warning("no more GPU figures: %s", error)
                 return
             with self._lock:
-                self._samples.append((busy, used))
+                self._samples.append((percent / 100, used))

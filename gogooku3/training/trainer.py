@@ -33,6 +33,7 @@ from gogooku3.events import (
 from gogooku3.training.best import BestEpoch
 from gogooku3.training.checkpoint import SUFFIX, load_model, save_checkpoint
 from gogooku3.training.compiled import compiled
+from gogooku3.training.cpu import CpuMeter
 from gogooku3.training.device import autocast, deterministic
 from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, predict, spread
 from gogooku3.training.experiment import Experiment
@@ -140,6 +141,7 @@ class _Run:
         self.progress = Progress(self.emit, self.experiment.epochs, self.experiment.steps)
         self.saved_at = time.monotonic()
         self.gpu = GpuSampler.open(self.experiment.device)
+        self.cpu = CpuMeter()
 
     def execute(self, resume: Path | None) -> TrainResult:
         provenance = self.experiment.provenance()
@@ -324,7 +326,7 @@ class _Run:
         self.progress.measured_evaluation(evaluation_s)
         duration_s = statistics.elapsed_s + evaluation_s
         timings = {"sys/epoch_s": duration_s, "sys/evaluation_s": evaluation_s}
-        metrics |= timings | memory_bytes(experiment.device)
+        metrics |= timings | memory_bytes(experiment.device) | self.cpu.metrics()
         metrics |= {} if self.gpu is None else self.gpu.metrics()
         self.journal.note(EpochEvent(epoch=epoch, metrics=metrics, duration_s=duration_s))
         if checkpoint is not None:

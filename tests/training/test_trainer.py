@@ -71,10 +71,12 @@ def test_the_metrics_of_an_epoch(tiny: Path, tmp_path: Path, make_config: MakeCo
     metrics = result.epochs[0].metrics
     expected = {"train/loss", "train/lr", "train/grad_norm", "train/loss_ic", "valid/loss@5"}
     expected |= {"sys/samples_per_s", "sys/epoch_s", "sys/rss_bytes", "sys/data_wait_share"}
+    expected |= {"sys/cpu_util"}
     expected |= {"train/ic", "train/rank_ic@5", "valid/psi", "valid/psi@1", "valid/ic_low@1"}
     expected |= {"valid/rank_ic", "valid/rank_ic@1", "valid/sharpe_net@5", "valid/n_days@1"}
     assert expected <= metrics.keys()
     assert not any(name.startswith("test/") for name in metrics)
+    assert 0 < (metrics["sys/cpu_util"] or 0) < 8
     loss, one, five = (metrics[f"valid/{name}"] for name in ("loss", "loss@1", "loss@5"))
     assert one is not None
     assert five is not None

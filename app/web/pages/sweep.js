@@ -193,7 +193,7 @@ export async function show(main, { parameters: [id], signal, title }) {
         h(
           "div",
           { class: "body columns" },
-          h("div", { class: "stack" }, h("h3", null, h("a", { href: `/jobs/${best.job_id}` }, `Trial ${best.number}: ${goal().metric} ${signed(best.value)}`)), facts(Object.fromEntries(Object.entries(best.params).map(([name, value]) => [name, h("code", null, plain(value))])))),
+          h("div", { class: "stack" }, h("h3", null, h("a", { href: `/jobs/${best.job_id}` }, `Trial ${best.number}: ${goal().metric} ${signed(best.value)}`)), facts(Object.fromEntries(Object.entries(best.params).map(([name, value]) => [name, h("code", null, typeof value === "number" ? number(value) : plain(value))])))),
           h("div", { class: "stack" }, h("h3", null, "What selection did to it"), selection ? facts(selection) : h("p", { class: "hint" }, "Not computed yet.")),
         ),
         h("span", { class: "hint" }, "The best of many trials looks better than it is"),

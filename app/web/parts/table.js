@@ -121,7 +121,7 @@ export function plainTable(columns, rows, { numbers = [], label } = {}) {
     h(
       "table",
       null,
-      h("thead", null, h("tr", null, columns.map((name, at) => h("th", { scope: "col", class: right.has(at) ? "number" : undefined }, name)))),
+      h("thead", null, h("tr", null, columns.map((name, at) => h("th", { scope: "col", class: right.has(at) ? "number" : name ? undefined : "slim" }, name)))),
       h("tbody", null, rows.map((row) => h("tr", null, row.map((cell, at) => h(at === 0 ? "th" : "td", { scope: at === 0 ? "row" : undefined, class: right.has(at) ? "number" : undefined }, cell))))),
     ),
   );

@@ -1,8 +1,9 @@
 """Take the pictures of the pages that docs/img holds, of a server that has something to show.
 
-    python docs/pictures.py http://127.0.0.1:8642
+    python docs/pictures.py http://127.0.0.1:8642 [FOLDER]
 
-Needs Chromium and the development installation. What is shown is the newest of each kind.
+With a FOLDER every page is pictured there, in the light, in the dark and on a phone, to be looked
+at. Needs Chromium and the development installation. What is shown is the newest of each kind.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ WIDE = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
 
 
-def main(url: str) -> int:
+def main(url: str, folder: Path | None = None) -> int:
     """Write the pictures; 0 when all were taken."""
+    out = folder or IMG
     with Client(url) as client:
         jobs = [job for job in client.jobs.list() if job.kind == "train" and job.metrics]
         best = max(jobs, key=lambda job: int((job.progress or {}).get("epoch") or 0))
@@ -41,19 +43,22 @@ def main(url: str) -> int:
     }
     if sweep is not None:
         pages["sweep"] = f"/sweeps/{sweep.id}"
-    IMG.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for name, path in pages.items():
-            take(browser, url + path, name)
-        take(browser, url + pages["job"], "job-dark", scheme="dark")
-        take(browser, url + pages["jobs"], "jobs-phone", size=PHONE)
+            take(browser, url + path, out / f"{name}.png")
+        dark, phone = ({"job"}, {"jobs"}) if folder is None else (pages, pages)
+        for name in dark:
+            take(browser, url + pages[name], out / f"{name}-dark.png", scheme="dark")
+        for name in phone:
+            take(browser, url + pages[name], out / f"{name}-phone.png", size=PHONE)
         browser.close()
     return 0
 
 
 def take(
-    browser: Browser, url: str, name: str, *, scheme: str = "light", size: dict[str, int] = WIDE
+    browser: Browser, url: str, file: Path, *, scheme: str = "light", size: dict[str, int] = WIDE
 ) -> None:
     """One picture, once its charts are drawn."""
     context = browser.new_context(
@@ -69,11 +74,11 @@ def take(
         page.locator(".js-plotly-plot:has(.main-svg)").first.wait_for()
     page.wait_for_load_state("load")
     page.wait_for_timeout(2500)  # nothing tells that the last chart has been drawn
-    page.screenshot(path=IMG / f"{name}.png")
+    page.screenshot(path=file)
     context.close()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], *map(Path, sys.argv[2:])))

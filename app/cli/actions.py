@@ -101,11 +101,12 @@ def clone(
         changes["name"] = name
     with connect(url, api_key) as client:
         job = client.jobs.clone(job_id, changes)
+        page = f"{client.url}/jobs/{job.id}"
     if as_json:
         answer_json(job.model_dump(mode="json"))
     else:
         answer(job.id)
-        note(f"{job.state}; watch it with: gogooku3 watch {job.id}")
+        note(f"{job.state}; watch it with: gogooku3 watch {job.id}, or at {page}")
 
 
 def update(

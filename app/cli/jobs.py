@@ -63,14 +63,15 @@ def submit(
             answer_json(target.check(given))
             return
         job = target.create(given, idempotency_key=idempotency_key)
+        page = f"{client.url}/jobs/{job.id}"
         if watch:
-            note(f"submitted {job.id}")
+            note(f"submitted {job.id} at {page}")
             raise typer.Exit(_watch(client, job, as_json=as_json))
     if as_json:
         answer_json(job.model_dump(mode="json"))
     else:
         answer(job.id)
-        note(f"{job.state}; watch it with: gogooku3 watch {job.id}")
+        note(f"{job.state}; watch it with: gogooku3 watch {job.id}, or at {page}")
 
 
 def jobs(

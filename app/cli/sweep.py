@@ -64,16 +64,17 @@ def sweep(
             answer_json(client.sweeps.preview(given))
             return
         made = client.sweeps.create(given, idempotency_key=idempotency_key)
+        page = f"{client.url}/sweeps/{made.id}"
         for told in made.warnings:
             note(f"note: {told}")
         if watch:
-            note(f"created {made.id}")
+            note(f"created {made.id} at {page}")
             raise typer.Exit(watch_sweep(client, made.id, as_json=as_json))
     if as_json:
         answer_json(made.model_dump(mode="json"))
     else:
         answer(made.id)
-        note(f"{made.n_trials} trials; watch them with: gogooku3 watch {made.id}")
+        note(f"{made.n_trials} trials; watch them with: gogooku3 watch {made.id}, or at {page}")
 
 
 def sweeps(

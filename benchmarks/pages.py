@@ -2,17 +2,19 @@
 
     python -m benchmarks.pages [--jobs 1000] [--trials 1000]
 
-PostgreSQL, Valkey and an API process of their own; jobs are submitted over HTTP, and what they
-learn is recorded through the use-cases of a worker, without training. Measured in Chromium, five
-visits each. Bounded: six minutes.
+PostgreSQL, Valkey and an API process of their own. A few jobs and trials are made over HTTP, and
+what they learn is recorded through the use-cases of a worker, without training; the rest are copies
+of their rows under other names, with other values. Measured in Chromium, five visits each.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -23,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
 
-from app.db import Database
-from app.domain import Scope
+from app.db import Database, Job, MetricPoint, Sweep, Trial
+from app.domain import Scope, new_id
 from app.jobs import keys
 from app.jobs.claim import claim
 from app.jobs.finish import finish
@@ -41,6 +45,8 @@ from gogooku3.events import CheckpointEvent, EpochEvent, Event
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 EPOCHS = 10
+SEEDS = 20
+"""Jobs, and trials, that are really made."""
 FILTER = """async (words) => {
     const box = document.querySelector('input[type=search]');
     const count = document.querySelector('.card > header [role=status]');
@@ -75,22 +81,19 @@ def main() -> int:
             worker = register(session, host="benchmark", pid=os.getpid(), slots=1).id
         with api(home, database_url, redis_url, key) as url:
             with Client(url, key) as client:
-                sweep_id = client.sweeps.create(
-                    sweep_of(
-                        given.trials, name="search", max_parallel=64, sampler={"kind": "random"}
-                    )
-                ).id
+                spec = sweep_of(SEEDS, name="search", sampler={"kind": "random"})
+                sweep_id = client.sweeps.create(spec).id
                 searches = Searches(database)
                 advancer = Advancer(database, searches, home / "caches", home / "artifacts")
                 while not client.sweeps.get(sweep_id).is_finished:
                     advancer.advance(sweep_id)
                     play(database, worker)
-                for number in range(given.jobs):
-                    team = "red" if number % 10 else "blue"
-                    name = f"run {number:04d} of team {team}"
-                    client.jobs.create({"name": name, "dataset": "tiny", "config": BASE})
-                play(database, worker)
                 searches.close()
+                for _ in range(SEEDS):
+                    client.jobs.create({"name": "run", "dataset": "tiny", "config": BASE})
+                play(database, worker)
+            with database.session() as session:
+                multiply(session, sweep_id, given.jobs, given.trials)
             measure(url, key, given.jobs, given.trials, sweep_id)
         database.dispose()
     return 0
@@ -153,6 +156,44 @@ def play(database: Database, worker: str) -> None:
         with database.session() as session:
             record(session, taken.job_id, taken.attempt, events)
             finish(session, taken.job_id, taken.attempt, outcome=Outcome.SUCCEEDED)
+
+
+def multiply(session: Session, sweep_id: str, jobs: int, trials: int) -> None:
+    """Copy rows until there are so many jobs by hand and so many trials."""
+    draw = random.Random(0)
+    for where, count in ((Job.sweep_id == sweep_id, trials), (Job.sweep_id.is_(None), jobs)):
+        sources = list(session.execute(select(Job.__table__).where(where)).mappings())
+        for number, source in zip(range(count), itertools.cycle(sources), strict=False):
+            team = "red" if number % 10 else "blue"
+            changed = {"name": f"run {number:04d} of team {team}"}
+            if source["sweep_id"]:
+                changed = {"name": f"search, trial {number}", "trial_number": number}
+            if number < len(sources):
+                session.execute(
+                    update(Job).where(Job.id == source["id"]).values(name=changed["name"])
+                )
+                continue
+            row = {k: v for k, v in source.items() if k != "place"}
+            job_id = new_id("job")
+            session.execute(insert(Job.__table__), row | changed | {"id": job_id})
+            kept = MetricPoint.__table__
+            found = session.execute(select(kept).where(kept.c.job_id == source["id"])).mappings()
+            session.execute(insert(kept), [dict(point) | {"job_id": job_id} for point in found])
+            if source["sweep_id"]:
+                copy_trial(session, sweep_id, source["trial_number"], number, job_id, draw)
+    session.execute(update(Sweep).where(Sweep.id == sweep_id).values(n_trials=trials))
+
+
+def copy_trial(
+    session: Session, sweep_id: str, source: int, number: int, job_id: str, draw: random.Random
+) -> None:
+    """A trial like another one, with a rate and a value of its own."""
+    table = Trial.__table__
+    is_source = (table.c.sweep_id == sweep_id) & (table.c.number == source)
+    row = dict(session.execute(select(table).where(is_source)).mappings().one())
+    params = row["params"] | {"optimizer.lr": 10 ** draw.uniform(-5, -1)}
+    changed = {"number": number, "job_id": job_id, "params": params}
+    session.execute(insert(table), row | changed | {"values": [draw.uniform(0, 0.1)]})
 
 
 def measure(url: str, key: str, jobs: int, trials: int, sweep_id: str) -> None:

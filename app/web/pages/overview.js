@@ -9,7 +9,8 @@ import { sweepTable } from "../parts/sweeps.js";
 import { virtualTable } from "../parts/table.js";
 import { workerStrip } from "../parts/workers.js";
 
-const PAGE = 100;
+const FIRST = 40; // a screen and a half: what is typed into a filter is answered at once
+const PAGE = 200;
 const MOST = 1000;
 const LIVE = ["queued", "running", "paused"];
 const SPARK = "valid/rank_ic";
@@ -79,7 +80,7 @@ export async function show(main, { query, signal, title }) {
   }
 
   function filters() {
-    const changed = settle(() => restart(), 40);
+    const changed = settle(() => restart(), 15);
     const words = h("input", { type: "search", placeholder: "Name, note or id", "aria-label": "Find jobs by name, note or id", value: filter.q, oninput: () => ((filter.q = words.value.trim()), changed()) });
     const state = h("select", { "aria-label": "State", onchange: () => ((filter.state = state.value), restart()) }, [h("option", { value: "" }, "Every state"), ...STATES.map((one) => h("option", { value: one }, one))]);
     state.value = filter.state;
@@ -98,7 +99,7 @@ export async function show(main, { query, signal, title }) {
     history.replaceState(null, "", address("/", filter));
     const mine = (round += 1);
     try {
-      const page = await get("/v1/jobs", { ...asked(), page_size: PAGE }, { signal });
+      const page = await get("/v1/jobs", { ...asked(), page_size: FIRST }, { signal });
       if (mine !== round) return;
       jobs.clear();
       take(page.items);

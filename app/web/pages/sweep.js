@@ -124,7 +124,7 @@ export async function show(main, { parameters: [id], signal, title }) {
       { class: "bar", role: "group", "aria-label": "Actions" },
       sweep.state === "running" ? h("button", { class: "button", type: "button", onclick: act("pause", "No new trial starts") }, "Pause") : null,
       sweep.state === "paused" ? h("button", { class: "button first", type: "button", onclick: act("resume", "It goes on") }, "Resume") : null,
-      h("button", { class: "button", type: "button", onclick: extend }, "Extend"),
+      ["cancelled", "failed"].includes(sweep.state) ? null : h("button", { class: "button", type: "button", onclick: extend }, "Extend"),
       isOver ? null : h("button", { class: "button danger", type: "button", onclick: cancel }, "Cancel"),
     );
   }

@@ -90,7 +90,7 @@ export async function show(main, { parameters: [id], signal, title }) {
         ),
         buttons(isOver),
       ),
-      sweep.reason ? h("div", { class: "notice bad" }, h("strong", null, "Why it ended"), h("span", null, sweep.reason.message ?? plain(sweep.reason))) : null,
+      sweep.reason ? h("div", { class: "notice bad" }, h("strong", null, isOver ? "Why it ended" : "It is about to end"), h("span", null, sweep.reason.message ?? plain(sweep.reason))) : null,
       sweep.warnings.length ? h("div", { class: "notice warn" }, h("strong", null, "Worth knowing of the search space"), sweep.warnings.map((one) => h("span", null, one))) : null,
       progressBar(total ? Math.min(1, ended / total) : null, sweep.state, [`${ended} of ${total} trials`, eta == null ? null : `about ${duration(eta)} left`].filter(Boolean).join(" · ")),
       figures([

@@ -54,11 +54,11 @@ def test_the_table_names_112_distinct_features() -> None:
         "volatility",
         "technical",
         "liquidity",
-        "market",
         "beta",
         "sector",
-        "calendar",
         "validity",
+        "market",
+        "calendar",
     ]
 
 
@@ -296,6 +296,11 @@ def test_every_feature_varies_and_none_is_another_s_copy(recent: Quantities) -> 
     place = np.unravel_index(likeness_FF.argmax(), likeness_FF.shape)
     names = [FEATURES[at].name for at in place]
     assert likeness_FF.max() < 0.995, f"{names} are the same: {likeness_FF.max()}"
+
+
+def test_market_features_come_last_so_that_a_batch_writes_them_in_one_stretch() -> None:
+    roles = [spec.role for spec in FEATURES]
+    assert roles == sorted(roles, key="market".__eq__)
 
 
 def test_market_features_are_the_day_s(plain: Quantities) -> None:

@@ -27,11 +27,12 @@ FEATURES: tuple[FeatureSpec, ...] = (
     *volatility.FEATURES,
     *technical.FEATURES,
     *liquidity.FEATURES,
-    *market.FEATURES,
     *beta.FEATURES,
     *sector.FEATURES,
-    *calendar.FEATURES,
     *validity.FEATURES,
+    *market.FEATURES,
+    *calendar.FEATURES,
 )
 """Every feature, in the order of the cache's last axis. Those that need sectors or volumes are left
-out when the source has none."""
+out when the source has none. The market's come last: a batch writes them over its rows in one
+stretch (`data.rows`)."""

@@ -17,6 +17,9 @@ class Quantile:
     """
 
     def __init__(self, config: QuantileConfig) -> None:
+        """Raises ValueError without levels, which a whole configuration takes from its head."""
+        if config.levels is None:
+            raise ValueError("the quantile term has no levels")
         self.levels = config.levels
 
     def __call__(self, days: Days) -> Tensor:

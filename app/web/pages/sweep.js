@@ -227,8 +227,11 @@ function luck({ best_of: tried, runs_on_dataset: runs, deflated_sharpe: sharpe, 
   return {
     "best of": `${number(tried)} trials`,
     "runs on this data": `${number(runs)}, of every sweep and by hand`,
-    "deflated Sharpe": sharpe ? `${percent(sharpe.probability)} that it is above what luck gives in ${number(sharpe.trials)} trials` : "needs the daily returns of two trials",
-    overfitting: overfitting ? `${percent(overfitting.probability)} that the best on some days is below the median on others` : "needs the daily series of two trials",
+    "deflated Sharpe": sharpe ? `${chance(sharpe.probability)} that it is above what luck gives in ${number(sharpe.trials)} trials` : "needs the daily returns of two trials",
+    overfitting: overfitting ? `${chance(overfitting.probability)} that the best on some days is below the median on others` : "needs the daily series of two trials",
     "between seeds": seeds ? `${number(seeds.seed_std)} standard deviation, ${number(seeds.effect_std)} between trials` : null,
   };
 }
+
+/** A probability; nothing here is certain. */
+const chance = (share) => (share > 0.99 ? "more than 99%" : share < 0.01 ? "less than 1%" : percent(share));

@@ -225,7 +225,7 @@ def split(market: Path) -> dict[str, Any]:
     return {
         "train_start": calendar[int(len(calendar) * 0.4)],
         "train_end": calendar[int(len(calendar) * 0.6)],
-        "valid_end": calendar[int(len(calendar) * 0.7)],
+        "valid_end": calendar[int(len(calendar) * 0.75)],
         "embargo_days": 0,
     }
 

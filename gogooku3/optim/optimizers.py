@@ -14,20 +14,24 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gogooku3.config import AdaBeliefConfig, AdamWConfig, LionConfig, OptimizerConfig
+from gogooku3.optim.eager import eager
 from gogooku3.optim.lion import Lion
 
 Groups = list[dict[str, Any]]
+_AdamW = eager(torch.optim.AdamW)
+_AdaBelief = eager(AdaBelief)
+_Lion = eager(Lion)
 
 
 def build_adamw(config: AdamWConfig, groups: Groups) -> Optimizer:
     """AdamW with torch's fused step."""
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    return _AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def build_adabelief(config: AdaBeliefConfig, groups: Groups) -> Optimizer:
     """The authors' AdaBelief with decoupled decay; what it prints when made is dropped."""
     with redirect_stdout(io.StringIO()):
-        optimizer: Optimizer = AdaBelief(
+        optimizer: Optimizer = _AdaBelief(
             groups,
             lr=config.lr,
             betas=config.betas,
@@ -41,7 +45,7 @@ def build_adabelief(config: AdaBeliefConfig, groups: Groups) -> Optimizer:
 
 def build_lion(config: LionConfig, groups: Groups) -> Optimizer:
     """Lion, all parameters at once."""
-    return Lion(groups, lr=config.lr, betas=config.betas)
+    return _Lion(groups, lr=config.lr, betas=config.betas)
 
 
 OPTIMIZERS: Mapping[str, Callable[[Any, Groups], Optimizer]] = MappingProxyType(

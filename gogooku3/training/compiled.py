@@ -23,6 +23,8 @@ def compiled(model: Model, batch: Batch, warn: Callable[[str], None], **options:
     Args:
         options: of `torch.compile`, beside `dynamic`.
     """
+    # What `deterministic` asked for, told to the compiler as well.
+    torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
     try:
         forward: Forward = torch.compile(model, dynamic=True, **options)
         forward(batch).score_BNK.sum().backward()

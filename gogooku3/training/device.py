@@ -45,9 +45,10 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
     Without this torch adds up repeated indices in parallel, in whatever order threads come.
     """
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(device.type == "cpu" or before)
+    # `use_deterministic_algorithms` tells torch's compiler as well, and loads it for that.
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else before)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)

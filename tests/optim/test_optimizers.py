@@ -14,6 +14,7 @@ from torch import nn
 
 from gogooku3.config import AdaBeliefConfig, AdamWConfig, LionConfig, OptimizerConfig
 from gogooku3.optim import OPTIMIZERS, build_optimizer
+from gogooku3.optim.optimizers import decay_groups
 
 KINDS = sorted(OPTIMIZERS)
 CONFIG: TypeAdapter[OptimizerConfig] = TypeAdapter(OptimizerConfig)
@@ -106,9 +107,19 @@ def test_a_restored_state_goes_on_bit_for_bit(kind: str) -> None:
 
 
 def test_adamw_is_torchs_fused_step() -> None:
-    optimizer = build_optimizer(AdamWConfig(), Net())
-    assert isinstance(optimizer, torch.optim.AdamW)
-    assert all(group["fused"] for group in optimizer.param_groups)
+    config, nets = AdamWConfig(), [Net(), Net()]
+    nets[1].load_state_dict(nets[0].state_dict())
+    ours = build_optimizer(config, nets[0])
+    assert isinstance(ours, torch.optim.AdamW)
+    assert all(group["fused"] for group in ours.param_groups)
+    groups = decay_groups(nets[1], config.weight_decay)
+    theirs = torch.optim.AdamW(groups, config.lr, config.betas, config.eps, fused=True)
+    for net, optimizer in zip(nets, (ours, theirs), strict=True):
+        torch.manual_seed(0)
+        for _ in range(5):
+            _step(net, optimizer)
+    for mine, other in zip(*(net.parameters() for net in nets), strict=True):
+        assert torch.equal(mine, other)
 
 
 def test_adabelief_is_the_authors_and_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import torch
 
 from gogooku3.config import TrainConfig
 from gogooku3.events import Event, WarningEvent
+from gogooku3.optim import OPTIMIZERS
 from gogooku3.training.compiled import compiled
 from gogooku3.training.experiment import Experiment
 from gogooku3.training.trainer import train
@@ -61,3 +65,42 @@ def test_what_cannot_be_compiled_runs_as_it_is(
     (warning,) = [event for event in events if isinstance(event, WarningEvent)]
     assert warning.code == "not-compiled"
     assert warning.message.endswith("RuntimeError: no compiler")
+
+
+TRAIN_AND_SCORE = """
+import json, sys
+from pathlib import Path
+from gogooku3.config import TrainConfig
+from gogooku3.training.checkpoint import load_model
+from gogooku3.training.trainer import train
+
+dataset, out_dir, configs = sys.argv[1:]
+for number, config in enumerate(json.loads(configs)):
+    result = train(
+        TrainConfig.model_validate(config),
+        dataset=Path(dataset),
+        out_dir=Path(out_dir) / str(number),
+        on_event=lambda event: None,
+    )
+    load_model(result.best_checkpoint).score(Path(dataset))
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+
+
+def test_a_run_that_is_not_compiled_does_not_load_the_compiler(
+    tiny: Path, tmp_path: Path, make_config: MakeConfig
+) -> None:
+    """It would cost every trainer two seconds at its start."""
+    configs = [
+        make_config(max_epochs=1, optimizer={"kind": kind}).model_dump(mode="json")
+        for kind in OPTIMIZERS
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_AND_SCORE, tiny, tmp_path, json.dumps(configs)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"

@@ -40,7 +40,10 @@ from app.api.deliverer import Deliverer
 from app.api.envelope import Envelope
 from app.api.figures import Figures
 from app.api.keyring import Keyring
+from app.api.record import batches
+from app.api.rendered import RenderedJobs
 from app.api.server import Server
+from app.api.together import Together
 from app.api.wakes import Wakes
 from app.artifacts import StoreAwayError, artifacts_of
 from app.broker.doorbell import Doorbell
@@ -87,6 +90,7 @@ def create_app(
     """
     wakes = Wakes(redis_url)
     database = Database(database_url)
+    rendered = RenderedJobs(database)
     server = Server(
         settings=settings,
         database=database,
@@ -97,6 +101,9 @@ def create_app(
         keyring=Keyring(database),
         limiter=Limiter(redis_url),
         figures=Figures(database, settings.artifacts),
+        rendered=rendered,
+        jobs=Together(rendered.look),
+        streamed=batches(database),
         redis_url=redis_url,
         open_access=open_access,
     )

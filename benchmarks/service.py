@@ -227,11 +227,13 @@ class Benchmark:
             metrics = [
                 {"key": f"m{n}", "value": n / 7, "timestamp": 1, "step": 0} for n in range(100)
             ]
-            run = self.mlflow_run()
+            # A run for each connection: batches for one run would wait for one another.
+            runs = [self.mlflow_run() for _ in range(CONNECTIONS)]
             steps = iter(range(10**9))
 
             def batch() -> Request:
                 step = next(steps)
+                run = runs[step % CONNECTIONS]
                 body = {"run_id": run, "metrics": [m | {"step": step} for m in metrics]}
                 return Request("POST", "/api/2.0/mlflow/runs/log-batch", body)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -18,13 +19,12 @@ from app.api.answers import (
     CheckedJob,
     JobAnswer,
     JobPage,
-    JobSummary,
 )
 from app.api.auth import Submitter, reader, submitter
 from app.api.body import RawBody, parse
 from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
 from app.api.errors import QueryError
-from app.api.etag import NOT_MODIFIED, cacheable, matches, tag_of
+from app.api.etag import NOT_MODIFIED, cacheable, fresh, matches, tag_of, unchanged
 from app.api.openapi import JOB_PATCH_BODY, JOB_SPEC_BODY
 from app.api.parameters import (
     IdempotencyKey,
@@ -36,7 +36,7 @@ from app.api.parameters import (
 )
 from app.api.server import ServerDep
 from app.db import Job
-from app.domain import InvalidSpecError, JobState
+from app.domain import InvalidSpecError, JobState, NotFoundError
 from app.jobs import read
 from app.jobs.change import change
 from app.jobs.check import check_patch, check_spec
@@ -140,10 +140,14 @@ def list_jobs(
             page = read.list_jobs(
                 session, where, order_by=order_by, page_size=page_size, page_token=page_token
             )
-            items = [JobSummary.model_validate(job) for job in page.items]
+            items = server.rendered.summaries(session, page.items)
     except InvalidSpecError as error:
         raise QueryError(error.problems) from error
-    return cacheable(request, JobPage(items=items, next_page_token=page.next_page_token))
+    # A JobPage, put together from what is JSON already.
+    token = json.dumps(page.next_page_token)
+    content = b'{"items":[%b],"next_page_token":%b}' % (b",".join(items), token.encode())
+    etag = tag_of(content)
+    return fresh(etag) if unchanged(request, etag) else fresh(etag, content)
 
 
 @reading.get(
@@ -152,11 +156,14 @@ def list_jobs(
     response_model=JobAnswer,
     responses={**NOT_MODIFIED, **problems(404)},
 )
-def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
+async def get_job(request: Request, server: ServerDep, job_id: JobId) -> Response:
     """State, progress, latest and best metrics, effective configuration, provenance."""
-    with server.database.reading() as session:
-        answer = JobAnswer.model_validate(read.job(session, job_id))
-    return cacheable(request, answer)
+    found = await server.jobs.ask(job_id)
+    if found is None:
+        raise NotFoundError(f"no job {job_id!r}")
+    if unchanged(request, found.etag):
+        return fresh(found.etag)
+    return fresh(found.etag, found.content)
 
 
 @reading.get(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
-import anyio
 from fastapi import Depends
 from starlette.requests import Request
 
 from app.api.figures import Figures
 from app.api.keyring import Keyring
+from app.api.record import Batch, Place
+from app.api.rendered import Rendered, RenderedJobs
+from app.api.together import Together
 from app.api.wakes import Wakes
 from app.artifacts import Artifacts
 from app.broker.limiter import Limiter
@@ -18,9 +20,6 @@ from app.broker.ringer import Ringer
 from app.broker.wake import Wake
 from app.db.database import Database
 from app.settings import Settings
-
-STREAM_READERS = 8
-"""Threads that streams may occupy at once: many clients must not starve the other endpoints."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,15 @@ class Server:
     keyring: Keyring
     limiter: Limiter
     figures: Figures
+    rendered: RenderedJobs
+    """Jobs as they are answered, for lists and ..."""
+    jobs: Together[str, Rendered]
+    """... for the many who ask for one job again and again."""
+    streamed: Together[Place, Batch]
+    """What came after some place of a job's record, for its streams."""
     redis_url: str
     open_access: bool
     """Whether a direct request from this machine needs no API key."""
-    stream_readers: anyio.CapacityLimiter = field(
-        default_factory=lambda: anyio.CapacityLimiter(STREAM_READERS)
-    )
 
     def close(self) -> None:
         """Close every connection."""

@@ -10,33 +10,20 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
-import anyio.to_thread
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.api.answers import EventAnswer
+from app.api.record import BATCH, Batch
 from app.api.server import Server
-from app.domain import JobState
-from app.jobs import read
 
 POLL_S = 2.0
 PING_S = 15.0
 RETRY_MS = 2000
 """How long a browser waits before it reconnects."""
-BATCH = 500
 PING = b": ping\n\n"
 
 log = logging.getLogger("gogooku3.api")
-
-
-@dataclass(frozen=True)
-class _Batch:
-    frames: list[bytes]
-    after: int
-    is_last: bool
-    state: JobState
 
 
 async def frames(server: Server, job_id: str, after: int) -> AsyncIterator[bytes]:
@@ -65,33 +52,13 @@ async def frames(server: Server, job_id: str, after: int) -> AsyncIterator[bytes
             await _sleep(wake)
 
 
-async def _read(server: Server, job_id: str, after: int) -> _Batch | None:
+async def _read(server: Server, job_id: str, after: int) -> Batch | None:
     try:
-        return await anyio.to_thread.run_sync(
-            _batch, server, job_id, after, limiter=server.stream_readers
-        )
+        return await server.streamed.ask((job_id, after))
     except (DBAPIError, PoolTimeoutError) as error:
         # The database is restarting: the client need not know, the stream goes on afterwards.
         log.warning("stream waits for the database: %s", error, extra={"job_id": job_id})
         return None
-
-
-def _batch(server: Server, job_id: str, after: int) -> _Batch:
-    with server.database.reading() as session:
-        # The state is read first: if it is final, the events read after it are all there are.
-        state = JobState(read.job(session, job_id).state)
-        events = read.events_after(session, job_id, after, BATCH)
-        answers = [EventAnswer.model_validate(event) for event in events]
-    return _Batch(
-        frames=[_frame(event) for event in answers],
-        after=answers[-1].seq if answers else after,
-        is_last=state.is_finished and len(answers) < BATCH,
-        state=state,
-    )
-
-
-def _frame(event: EventAnswer) -> bytes:
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
 
 
 async def _sleep(wake: asyncio.Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import String, bindparam, or_, select, text
 from sqlalchemy.orm import Session
 
 from app.db import Job, Sweep
@@ -19,20 +19,17 @@ _NAMED = 5
 
 def share(session: Session, name: str) -> None:
     """Keep the dataset as it is until the transaction ends; others may share it."""
-    session.execute(select(func.pg_advisory_xact_lock_shared(_lock(name))))
+    session.execute(_SHARE, {"name": _locked(name)})
 
 
 def own(session: Session, name: str) -> None:
     """Keep everybody else from using or changing the dataset until the transaction ends."""
-    session.execute(select(func.pg_advisory_xact_lock(_lock(name))))
+    session.execute(_OWN, {"name": _locked(name)})
 
 
 def live_jobs(session: Session, name: str, *, kind: JobKind | None = None) -> list[str]:
     """Ids of the jobs that wait, run or are paused on the dataset, oldest first."""
-    conditions = [Job.dataset == name, Job.state.not_in(FINISHED)]
-    if kind is not None:
-        conditions.append(Job.kind == kind)
-    return list(session.scalars(select(Job.id).where(*conditions).order_by(Job.created_at)))
+    return list(session.scalars(_LIVE, {"name": name, "kind": kind}))
 
 
 def live_users(session: Session, name: str) -> list[str]:
@@ -67,6 +64,20 @@ def delete_dataset(session: Session, caches: Path, name: str) -> None:
     path.unlink()
 
 
-def _lock(name: str) -> object:
+def _locked(name: str) -> str:
     # A unit separator cannot occur in a dataset's name, nor in what other locks are made of.
-    return func.hashtextextended(f"dataset\x1f{name}", 0)
+    return f"dataset\x1f{name}"
+
+
+# Every job that is submitted asks these: they are made once.
+_SHARE = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
+_OWN = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_LIVE = (
+    select(Job.id)
+    .where(
+        Job.dataset == bindparam("name"),
+        Job.state.not_in(FINISHED),
+        or_(bindparam("kind", type_=String).is_(None), Job.kind == bindparam("kind", type_=String)),
+    )
+    .order_by(Job.created_at)
+)

@@ -31,7 +31,7 @@ _TOKENS: dict[str, TypeAdapter[tuple[str, Any, str]]] = {
     "priority": TypeAdapter(tuple[_Text, _Number, _Text]),
     "name": TypeAdapter(tuple[_Text, _Text, _Text]),
 }
-_LEFT_OUT = [
+LEFT_OUT = [
     defer(column, raiseload=True)
     for column in (
         Job.spec,
@@ -42,7 +42,7 @@ _LEFT_OUT = [
         Job.provenance,
     )
 ]
-"""What no list shows: most of a row's bytes."""
+"""Options of a query of jobs: what no list shows, most of a row's bytes."""
 ORDERS = tuple(sign + name for name in _ORDERS for sign in ("", "-"))
 """What `order_by` may be; a minus sign turns the order around."""
 
@@ -67,9 +67,9 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class JobPage:
-    """Some jobs without their configurations, and the token of the next page if there is one."""
+    """Some jobs, by id and version, and the token of the next page if there is one."""
 
-    items: list[Job]
+    items: list[tuple[str, int]]
     next_page_token: str | None
 
 
@@ -99,13 +99,13 @@ def list_jobs(
         place = tuple_(column, Job.id)
         conditions.append(place < last if descending else place > last)
     ordered = (column.desc(), Job.id.desc()) if descending else (column, Job.id)
-    statement = select(Job).options(*_LEFT_OUT).where(*conditions).order_by(*ordered)
-    statement = statement.limit(page_size + 1)
-    rows = list(session.scalars(statement))
-    items = rows[:page_size]
+    statement = select(Job.id, Job.version, column).where(*conditions).order_by(*ordered)
+    rows = session.execute(statement.limit(page_size + 1)).all()
+    items = [(job_id, version) for job_id, version, _ in rows[:page_size]]
     token = None
     if len(rows) > page_size:
-        token = _token(bound_to, getattr(items[-1], column.key), items[-1].id)
+        last_id, _, place = rows[page_size - 1]
+        token = _token(bound_to, place, last_id)
     return JobPage(items, token)
 
 

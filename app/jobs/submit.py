@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from app.db import ApiKey, Job, JobEvent
@@ -174,6 +174,8 @@ def _enqueue(session: Session, job: Job) -> Job:
     session.add(job)
     session.flush()
     first = {"state": JobState.QUEUED.value}
-    session.add(JobEvent(job_id=job.id, seq=1, type="state", attempt=0, payload=first))
-    session.flush()
+    session.execute(_FIRST_EVENT, {"job_id": job.id, "payload": first})
     return job
+
+
+_FIRST_EVENT = insert(JobEvent).values(seq=1, type="state", attempt=0)

@@ -31,15 +31,22 @@ def check(model: type[Model], given: Any) -> tuple[Model | None, list[Problem]]:
     reported too, the fields in question are left out and the rest is validated again, until
     nothing new is found.
     """
+    try:
+        return model.model_validate(given), []
+    except ValidationError:
+        return None, _all_problems(model, copy.deepcopy(given))
+
+
+def _all_problems(model: type[BaseModel], rest: Any) -> list[Problem]:
+    """Takes `rest` apart."""
     found: dict[str, Problem] = {}
-    rest = copy.deepcopy(given)
     while True:
         try:
-            valid = model.model_validate(rest)
+            model.model_validate(rest)
         except ValidationError as error:
             fresh = [p for p in problems_of(error, model, rest) if p.pointer not in found]
         else:
-            return (None if found else valid), list(found.values())
+            return list(found.values())
         # A problem that only arose because something inside it was left out is not one.
         faulty_inside = {
             above for at in (*found, *(p.pointer for p in fresh)) for above in _above(at)
@@ -47,7 +54,7 @@ def check(model: type[Model], given: Any) -> tuple[Model | None, list[Problem]]:
         found.update({p.pointer: p for p in fresh if p.pointer not in faulty_inside})
         removed = [_remove(rest, _to_leave_out(problem)) for problem in fresh]
         if not any(removed):
-            return None, list(found.values())
+            return list(found.values())
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], given: Any) -> list[Problem]:

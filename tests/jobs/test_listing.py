@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.api.answers import JobSummary
 from app.db import Database, Job, Sweep
 from app.domain import InvalidSpecError, JobState, SweepState
 from app.jobs.cancel import cancel
@@ -38,7 +37,7 @@ def ids(page: Page) -> Callable[..., list[str]]:
         token = None
         while True:
             one = page(where, page_token=token, **more)
-            found += [job.id for job in one.items]
+            found += [job_id for job_id, _ in one.items]
             token = one.next_page_token
             if token is None:
                 return found
@@ -55,7 +54,7 @@ def test_every_job_once_and_in_order(
     for place, name in enumerate(names):
         submit_job(name=name, priority=place % 3)
     found = ids(order_by=order_by, page_size=page_size)
-    assert found == [job.id for job in page(order_by=order_by, page_size=7).items]
+    assert found == [job_id for job_id, _ in page(order_by=order_by, page_size=7).items]
     assert len(set(found)) == 7
 
 
@@ -86,7 +85,7 @@ def test_jobs_that_come_in_between_do_not_disturb(submit_job: Submit, page: Page
     first = page(page_size=2)
     submit_job()
     second = page(page_size=2, page_token=first.next_page_token)
-    assert [job.id for job in first.items + second.items] == old[::-1]
+    assert [job_id for job_id, _ in first.items + second.items] == old[::-1]
     assert second.next_page_token is None
 
 
@@ -98,7 +97,11 @@ def test_the_last_page_may_be_full(submit_job: Submit, page: Page) -> None:
 
 
 def test_filters(
-    database: Database, submit_job: Submit, ids: Callable[..., list[str]], page: Page
+    database: Database,
+    submit_job: Submit,
+    ids: Callable[..., list[str]],
+    page: Page,
+    get: Callable[[str], Job],
 ) -> None:
     plain = submit_job(name="Plain", labels={"team": "alpha", "kind": "x"})
     other = submit_job(name="50% off", dataset="us", labels={"team": "beta"}, note="Look HERE")
@@ -145,7 +148,7 @@ def test_filters(
     assert ids(JobFilter(q="%")) == [other]
     assert ids(JobFilter(q="_")) == []
     assert ids(JobFilter(q=gone)) == [gone]
-    at = {job.id: job.created_at for job in page().items}
+    at = {job_id: get(job_id).created_at for job_id, _ in page().items}
     assert ids(JobFilter(created_after=at[plain])) == [gone, other]
     assert ids(JobFilter(created_before=at[gone])) == [other, plain]
     assert ids(JobFilter(created_after=at[gone] + timedelta(days=1))) == []
@@ -217,10 +220,3 @@ def test_an_unknown_order(page: Page) -> None:
         with pytest.raises(InvalidSpecError) as caught:
             page(order_by=wrong)
         assert "created_at" in caught.value.problems[0].message
-
-
-def test_a_job_in_a_list_is_what_lists_show(submit_job: Submit, page: Page) -> None:
-    submit_job()
-    [job] = page().items
-    assert isinstance(job, Job)
-    assert set(JobSummary.model_fields) <= set(job.__dict__)

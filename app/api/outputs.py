@@ -151,7 +151,7 @@ def get_importance(
     before the first epoch.
     """
     with _open(server, job_id, SELECTION_FILE).stream() as file:
-        found = json.load(file)
+        found = _readable(job_id, lambda: json.load(file))
     epochs = sorted(map(int, found["epochs"]))
     if epoch is not None:
         _known("epoch", [str(epoch)], list(map(str, epochs)))
@@ -200,7 +200,7 @@ def _open(server: Server, job_id: str, name: str) -> StoredFile:
 def _readable(job_id: str, act: Callable[[], Read]) -> Read:
     try:
         return act()
-    except pa.ArrowInvalid as error:
+    except ValueError as error:  # not JSON, or ArrowInvalid
         raise NoOutputError(f"the file of job {job_id} is damaged: {error}") from error
 
 

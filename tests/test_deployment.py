@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from typer.main import get_command
 
 from app.cli.main import app
@@ -62,3 +66,23 @@ def test_dashboard_draws_figures_that_there_are() -> None:
         assert name in told or plain in told, name
     ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
+
+
+def test_lock_holds_a_fitting_version_of_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    wanted += [one for extra in ("s3", "otel") for one in project["optional-dependencies"][extra]]
+    lines = (ROOT / ".ci" / "requirements.lock").read_text().splitlines()
+    locked: dict[str, list[Version]] = {}
+    for line in lines:
+        if found := re.match(r"([a-z0-9-]+)(?:\[[^]]*])?==([^ ;]+)", line):
+            locked.setdefault(found[1], []).append(Version(found[2]))
+    assert len(locked) > 60
+    assert sum("--hash=sha256:" in line for line in lines) > len(locked)
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        if name == "torch":  # which build of it is each machine's own choice
+            continue
+        assert locked.get(name), f"{name} is not locked: see docs/security.md"
+        for version in locked[name]:
+            assert version in requirement.specifier, f"{name} {version}: see docs/security.md"

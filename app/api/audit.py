@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import AuditEntryAnswer, AuditPage
 from app.api.auth import administrator
 from app.api.etag import NOT_MODIFIED, cacheable
+from app.api.operation_answers import AuditEntryAnswer, AuditPage
 from app.api.parameters import StorableQuery, problems
 from app.api.server import ServerDep
 from app.jobs.audit import AuditFilter, entries

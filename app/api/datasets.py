@@ -12,7 +12,11 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import (
+from app.api.answers import JobAnswer
+from app.api.auth import Submitter, reader, submitter
+from app.api.body import RawBody, parse
+from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
+from app.api.dataset_answers import (
     CheckedDataset,
     DatasetAnswer,
     DatasetCoverage,
@@ -20,11 +24,7 @@ from app.api.answers import (
     DatasetFinding,
     DatasetPage,
     DatasetSummary,
-    JobAnswer,
 )
-from app.api.auth import Submitter, reader, submitter
-from app.api.body import RawBody, parse
-from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable, fresh, tag_of, unchanged
 from app.api.openapi import DATASET_SPEC_BODY

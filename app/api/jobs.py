@@ -13,13 +13,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import (
-    AttemptAnswer,
-    AttemptPage,
-    CheckedJob,
-    JobAnswer,
-    JobPage,
-)
+from app.api.answers import AttemptAnswer, AttemptPage, CheckedJob, JobAnswer, JobPage
 from app.api.auth import Submitter, reader, submitter
 from app.api.body import RawBody, parse
 from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer

@@ -13,8 +13,9 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import Health, Readiness, SlotAnswer, Version, WorkerAnswer, WorkerPage
 from app.api.auth import reader
+from app.api.fleet_answers import SlotAnswer, WorkerAnswer, WorkerPage
+from app.api.operation_answers import Health, Readiness, Version
 from app.api.parameters import StorableQuery, problems
 from app.api.problem import problem
 from app.api.release import VERSION

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import JobAnswer, QueueAnswer, QueueItem, WaitReason
+from app.api.answers import JobAnswer
 from app.api.auth import reader, submitter
 from app.api.body import RawBody, parse
 from app.api.creation import checked
 from app.api.etag import NOT_MODIFIED, cacheable
+from app.api.fleet_answers import QueueAnswer, QueueItem, WaitReason
 from app.api.openapi import body_of
 from app.api.parameters import StorableQuery, problems
 from app.api.requests import QueueMove

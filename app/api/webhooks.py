@@ -8,19 +8,19 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answers import (
-    DeliveryAnswer,
-    DeliveryPage,
-    WebhookAnswer,
-    WebhookCreated,
-    WebhookPage,
-)
 from app.api.auth import Administrator, administrator
 from app.api.body import RawBody, parse
 from app.api.creation import checked, json_answer
 from app.api.egress import EgressError, check_url
 from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.openapi import body_of
+from app.api.operation_answers import (
+    DeliveryAnswer,
+    DeliveryPage,
+    WebhookAnswer,
+    WebhookCreated,
+    WebhookPage,
+)
 from app.api.parameters import ULID, StorableQuery, problems
 from app.api.requests import WebhookSpec
 from app.api.server import ServerDep

@@ -133,7 +133,8 @@ class Child:
     def terminate(self) -> None:
         """Ask it to end in order."""
         if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+            # Not `send_signal`: it would reap a child that has just ended, and with it the number.
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """End it and everything it started, at once."""

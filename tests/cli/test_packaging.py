@@ -94,7 +94,7 @@ def test_image_and_makefile_install_torch_first_and_pin_what_the_project_pins() 
         text = (ROOT / file).read_text()
         assert pinned[1] in text, file
         assert text.index('"${TORCH}"' if file == "Dockerfile" else '"$(TORCH)"') < text.index(
-            "pip install ." if file == "Dockerfile" else '--editable ".[dev]"'
+            'pip install ".[s3]"' if file == "Dockerfile" else '--editable ".[dev]"'
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,14 +25,13 @@ def limit_memory(megabytes: int | None) -> None:
 
     Own memory is what no file and no other process shares: the mapped dataset does not count. The
     kernel refuses what goes beyond (RLIMIT_DATA), so that an allocation fails and is told of. What
-    is reserved but was never touched by now, such as private mappings of files, is left out of the
-    account; what is reserved later counts.
+    was reserved but never touched when the first limit was set, such as private mappings of files,
+    is left out of the account; what is reserved later counts, under every limit after it too.
     """
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     limit = most
     if megabytes is not None:
-        used = _status()
-        limit = used["VmData"] - used["RssAnon"] + megabytes * MIB
+        limit = _reserved_bytes() + megabytes * MIB
         if most != resource.RLIM_INFINITY:
             limit = min(limit, most)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
@@ -53,6 +53,13 @@ def asked_bytes(error: BaseException) -> int | None:
     """How much the failed allocation asked for, where the error says it."""
     found = re.search(r"tried to allocate (\d+) bytes", str(error))
     return int(found.group(1)) if found else None
+
+
+@cache
+def _reserved_bytes() -> int:
+    """Own memory that was reserved and not touched when this was first asked."""
+    used = _status()
+    return used["VmData"] - used["RssAnon"]
 
 
 def _status() -> dict[str, int]:

@@ -22,6 +22,9 @@ from gogooku3.training.statistics import EpochStatistics
 PATIENCE_S = 120.0
 """The search begins no further try after this time."""
 LEAST_STOCKS = 64
+SHARE = 0.9
+"""Share of the limit that a batch has to fit into: a long run leaves gaps between what it holds,
+which a step or two do not."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ def largest_fit(
 ) -> Fit | None:
     """The first of `smaller_batches` with which a whole optimiser step fits into memory.
 
-    Each is tried for real, under the same limit, on the training days with the most stocks. None
-    when none does, for lack of time, and for models that don't learn by gradient. Call it when
-    nothing of the failed run is held any more.
+    Each is tried for real, under nine tenths of the limit, on the training days with the most
+    stocks. None when none does, for lack of time, and for models that don't learn by gradient.
+    Call it when nothing of the failed run is held any more.
     """
     limit_memory(None)
     gc.collect()
@@ -59,7 +62,7 @@ def largest_fit(
     experiment = Experiment.open(config, dataset, device)
     if experiment.learner is None:
         return None
-    limit_memory(memory_mb)
+    limit_memory(None if memory_mb is None else int(SHARE * memory_mb))
     days = widest_days(experiment, config.batch)
     widest = int(experiment.panel.universe_TN[days].sum(1).max())
     until = time.monotonic() + PATIENCE_S
@@ -117,7 +120,8 @@ def _fits(
 ) -> bool:
     config = experiment.config.model_copy(update={"batch": batch})
     size = batch.block_days if batch.block_days > 1 else batch.days_per_step
-    group = [list(days[:size])]
+    # The second batch of a step meets the gradients of the first.
+    group = [list(days[:size])] * min(2, batch.batches_per_step)
     try:
         learner.config = config
         learner.feed = Feed(experiment.panel, config, experiment.device, experiment.feed.scaling)

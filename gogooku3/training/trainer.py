@@ -9,17 +9,13 @@ Notable:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from gogooku3.config import TrainConfig
-from gogooku3.data.batch import Batch
-from gogooku3.errors import CheckpointError
 from gogooku3.events import (
     CheckpointEvent,
     EndEvent,
@@ -31,17 +27,19 @@ from gogooku3.events import (
     parse_event,
 )
 from gogooku3.training.best import BestEpoch
-from gogooku3.training.checkpoint import SUFFIX, load_model, save_checkpoint
+from gogooku3.training.checkpoint import SUFFIX, save_checkpoint
 from gogooku3.training.compiled import compiled
 from gogooku3.training.cpu import CpuMeter
 from gogooku3.training.device import autocast, deterministic
-from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, predict, spread
+from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, spread
 from gogooku3.training.experiment import Experiment
+from gogooku3.training.fit import fit_at_once
 from gogooku3.training.gpu import GpuSampler
 from gogooku3.training.journal import Journal
 from gogooku3.training.leaks import guard
 from gogooku3.training.memory import limit_memory
 from gogooku3.training.progress import Progress
+from gogooku3.training.proof import prove
 from gogooku3.training.provenance import memory_bytes
 from gogooku3.training.reports import write_best, write_selection
 from gogooku3.training.resume import FILE_NAME, ResumeState, load_resume, save_resume
@@ -212,7 +210,7 @@ class _Run:
             raise Interrupted
         if experiment.learner is None:
             if experiment.model.learns == "fit":
-                self._fit()
+                fit_at_once(experiment, self.statistics, self.should_stop)
             self.step = experiment.steps
             return
         whole = experiment.learner.epoch(
@@ -224,26 +222,6 @@ class _Run:
         )
         if not whole:
             raise Interrupted
-
-    def _fit(self) -> None:
-        """Fit a model that learns at once; being asked to stop leaves it as it was."""
-        began = time.monotonic()
-
-        def check() -> None:
-            if self.should_stop():
-                raise Interrupted
-
-        def batches() -> Iterator[Batch]:
-            asked = time.monotonic()
-            for batch in self.experiment.feed.evaluation_batches(self.experiment.split.train_D):
-                check()
-                self.statistics.wait_s += time.monotonic() - asked
-                self.statistics.count(batch.mask_BN)
-                yield batch
-                asked = time.monotonic()
-
-        self.experiment.model.fit(batches(), check)
-        self.statistics.elapsed_s = time.monotonic() - began
 
     def _after_step(
         self, epoch: int, step: int, seconds: float, verify: Callable[[], None]
@@ -347,7 +325,7 @@ class _Run:
         path = self.out_dir / f"epoch-{epoch:04d}{SUFFIX}"
         with self._weights_to_keep():
             written = save_checkpoint(path, experiment.model, manifest)
-            self._prove(path)
+            prove(path, experiment)
         return CheckpointEvent(
             epoch=epoch,
             path=path.name,
@@ -362,16 +340,6 @@ class _Run:
         where the configuration asks for one."""
         learner = self.experiment.learner
         return nullcontext() if learner is None or learner.ema is None else learner.ema.applied()
-
-    def _prove(self, path: Path) -> None:
-        """The file on the disk, loaded anew, scores as the live model does, bit for bit."""
-        experiment = self.experiment
-        batch = experiment.feed.batch([experiment.split.valid_D[-1]])
-        loaded = load_model(path, str(experiment.device))
-        own = predict(experiment.model, batch, experiment.precision)
-        again = predict(loaded.model, batch, experiment.precision)
-        if not torch.equal(own.score_BNK, again.score_BNK):
-            raise CheckpointError(f"{path} does not reproduce the scores of the model it holds")
 
     def _restore(self, path: Path) -> None:
         experiment = self.experiment

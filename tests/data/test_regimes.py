@@ -64,6 +64,19 @@ def test_weights_are_those_of_the_regimes_and_one_in_the_mean(panel: Panel) -> N
     assert torch.allclose(scale, scale[0])
 
 
+@pytest.mark.parametrize("name", REGIMES)
+def test_each_weight_is_that_of_the_regime_it_is_named_after(panel: Panel, name: str) -> None:
+    alone = dict.fromkeys(REGIMES, 0.0) | {name: 2.0}
+    weight_T = day_weights(panel, CONFIG.model_copy(update=alone), parts(panel))
+    assert torch.equal(weight_T > 0, regimes(panel, CONFIG) == REGIMES.index(name))
+
+
+@pytest.mark.parametrize("change", [{"window": 20}, {"history": 120}], ids=str)
+def test_each_length_is_read(panel: Panel, change: dict[str, int]) -> None:
+    changed = CONFIG.model_copy(update=change)
+    assert not torch.equal(regimes(panel, CONFIG), regimes(panel, changed))
+
+
 def test_a_weight_that_no_training_day_has_is_refused(panel: Panel) -> None:
     split = parts(panel)
     regime_T = regimes(panel, CONFIG)

@@ -84,6 +84,32 @@ def test_a_run_without_enough_memory_is_told_the_largest_batch_that_fits(
     assert code == 0, events[-1]
 
 
+TWO_LIMITS = """
+import mmap
+from gogooku3.training.memory import MIB, limit_memory, own_bytes
+
+def reserve():
+    return mmap.mmap(-1, 60 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+most = own_bytes() // MIB + 100
+limit_memory(most)
+kept = reserve()
+limit_memory(most)
+try:
+    reserve()
+except OSError:
+    print("refused")
+"""
+
+
+def test_what_was_reserved_under_a_limit_counts_under_the_next() -> None:
+    """Else the batch that is found to fit is larger than what a run of its own can hold."""
+    told = subprocess.run(
+        [sys.executable, "-c", TWO_LIMITS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert told.stdout.split() == ["refused"], told
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gogooku3.config import TrainConfig
-from gogooku3.errors import DatasetMismatchError, DivergedError
+from gogooku3.errors import CheckpointError, DatasetMismatchError, DivergedError
 from gogooku3.events import (
     CheckpointEvent,
     EndEvent,
@@ -25,6 +25,7 @@ from gogooku3.events import (
     StartEvent,
 )
 from gogooku3.metrics import daily_series, summarise
+from gogooku3.training import proof
 from gogooku3.training.checkpoint import load_model, read_checkpoint
 from gogooku3.training.trainer import train
 
@@ -259,16 +260,14 @@ def test_a_dataset_that_does_not_fit_is_refused_with_every_problem(
 def test_a_checkpoint_that_does_not_reproduce_is_an_error(
     tiny: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gogooku3.training import trainer
-
     def load_changed(path: Path, device: str) -> object:
         loaded = load_model(path, device)
         with torch.no_grad():
             next(loaded.model.parameters()).add_(0.01)
         return loaded
 
-    monkeypatch.setattr(trainer, "load_model", load_changed)
+    monkeypatch.setattr(proof, "load_model", load_changed)
     events: list[Event] = []
-    with pytest.raises(trainer.CheckpointError, match="reproduce"):
+    with pytest.raises(CheckpointError, match="reproduce"):
         train(make_config(), dataset=tiny, out_dir=tmp_path, on_event=events.append)
     assert "epoch" not in kinds(events)

@@ -145,20 +145,12 @@ class _Step:
         return is_idle and self.sweep.cancel_requested_at is not None
 
     def _tell(self, search: Search, number: int, job_id: str, result: Result) -> None:
-        metric = search.spec.goals[0].metric
-        if len(search.spec.goals) == 1:
-            points = self.session.execute(
-                select(MetricPoint.step, MetricPoint.value)
-                .where(MetricPoint.job_id == job_id, MetricPoint.name == metric)
-                .order_by(MetricPoint.step)
-            )
-            # What a pruner has not asked about yet, so that the study has every curve.
-            search.catch_up(number, {point.step: point.value for point in points})
         reason = (result.reason or {}).get("message")
         search.tell(
             number,
             _VERDICTS.get(result.outcome, Verdict.FAIL),
             result.values,
+            curve=self._curve(search, job_id),
             constraints=result.violations,
             reason=reason,
         )
@@ -176,6 +168,18 @@ class _Step:
         numbers = [number] if search.spec.retention.save_trial_best else None
         retain(self.session, sweep, self.advancer.artifacts, numbers=numbers)
         logger.info("%s: trial %s %s %s", self.sweep.id, number, result.outcome, result.values)
+
+    def _curve(self, search: Search, job_id: str) -> dict[int, float | None]:
+        """The objective by epoch, so that the study has what no pruner has asked about; a study
+        with several objectives has no curves."""
+        if len(search.spec.goals) > 1:
+            return {}
+        points = self.session.execute(
+            select(MetricPoint.step, MetricPoint.value)
+            .where(MetricPoint.job_id == job_id, MetricPoint.name == search.spec.goals[0].metric)
+            .order_by(MetricPoint.step)
+        )
+        return {point.step: point.value for point in points}
 
     def _is_over_budget(self, search: Search) -> bool:
         """Stop the sweep when more trials have failed than it bears."""

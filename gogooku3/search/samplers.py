@@ -97,7 +97,7 @@ def _of_kind(
                 seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
             )
         case sweep.QmcSampler():
-            return _Sobol(space, seed=config.seed)
+            return _Sobol(space, seed=config.seed, place=index)
 
 
 def _always_chosen(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -125,7 +125,7 @@ class _JointTpe(TPESampler):
 class _Sobol(QMCSampler):
     """A sequence over the parameters without conditions, known from the first trial on."""
 
-    def __init__(self, space: SearchSpace, *, seed: int) -> None:
+    def __init__(self, space: SearchSpace, *, seed: int, place: int) -> None:
         super().__init__(
             scramble=True,
             seed=seed,
@@ -133,6 +133,11 @@ class _Sobol(QMCSampler):
             independent_sampler=RandomSampler(seed=seed),
         )
         self._known = _always_chosen(space)
+        self._place = place
+
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
+        # Optuna counts in the study whoever asks, also where the answer was lost on its way.
+        return self._place
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

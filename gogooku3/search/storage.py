@@ -39,8 +39,8 @@ def open_storage(url: str, *, pool_size: int = 2) -> Storage:
             "connect_args": {
                 "connect_timeout": 5,
                 "application_name": "gogooku3-search",
-                # A suggestion is dozens of small transactions, none of which waits for the disk:
-                # the caller's own commit comes after them in the same log, and does.
+                # Asking and telling are some small transactions, none of which waits for the
+                # disk: the caller's own commit comes after them in the same log, and does.
                 "options": f"-c search_path={SCHEMA} -c synchronous_commit=off "
                 "-c lock_timeout=10s -c statement_timeout=30s "
                 "-c idle_in_transaction_session_timeout=15s",

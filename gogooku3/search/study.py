@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from gogooku3.config.search_space import Params, SearchSpace
 from gogooku3.config.sweep import SweepSpec
+from gogooku3.search.draft import Draft
 from gogooku3.search.pruners import build_pruner
 from gogooku3.search.samplers import build_sampler
 from gogooku3.search.storage import Storage
@@ -103,24 +104,28 @@ class Search:
     def suggest(self, index: int) -> Suggestion:
         """The values of the sweep's trial `index`.
 
-        Repeatable until the trial is told of: a suggestion that was cut off is gone on with, one
-        that was lost on the way is given again. Raises ValueError beyond the end of a grid.
+        Repeatable: they are in the study whole or not at all, and one that was lost on the way to
+        the caller is given again. Raises ValueError beyond the end of a grid.
         """
-        study = self.study
-        study.sampler = build_sampler(self.spec, self.space, index, self._sources())
-        # Not `study.ask`, which reads all trials to find one that waits: there are none.
-        study._thread_local.cached_all_trials = None
         trial_id = self._find(index)
-        if trial_id is None:
-            trial_id = self.storage.create_new_trial(study._study_id)
-        trial = Trial(study, trial_id)
-        if trial.number != self._number(index):
-            raise RuntimeError(f"trial {index} of {self.name} was asked for twice at once")
+        if trial_id is not None:
+            return Suggestion(index, self._values(self.storage.get_trial(trial_id).params))
+        draft = Draft(self.storage, self.study._study_id, self._number(index))
+        study = Study(
+            self.name,
+            draft.storage,
+            sampler=build_sampler(self.spec, self.space, index, self._sources()),
+            pruner=self.study.pruner,
+        )
+        # Not `study.ask`, which looks for a trial that waits: there are none.
+        trial = Trial(study, draft.trial_id)
         chosen: Params = {}
         for parameter in self.space.parameters:
             if self.space.is_active(parameter, chosen):
                 value = _suggest(trial, parameter.path, parameter.distribution)
                 chosen[parameter.path] = from_label(parameter.distribution, value)
+        if draft.keep() != self._trial_id(index):
+            raise RuntimeError(f"trial {index} of {self.name} was asked for twice at once")
         return Suggestion(index, chosen)
 
     def report(self, index: int, epoch: int, value: float | None) -> None:
@@ -129,12 +134,7 @@ class Search:
 
     def catch_up(self, index: int, values: Mapping[int, float | None]) -> None:
         """Values of several epochs, those that are new."""
-        trial_id = self._trial_id(index)
-        trial = self.storage.get_trial(trial_id)
-        for epoch, value in values.items():
-            if epoch not in trial.intermediate_values and not trial.state.is_finished():
-                known = math.nan if value is None else value
-                self.storage.set_trial_intermediate_value(trial_id, epoch, known)
+        self._add_values(self.storage.get_trial(self._trial_id(index)), values)
 
     def should_prune(self, index: int) -> bool:
         """Whether the trial's last report is too bad to go on, by the sweep's pruner."""
@@ -149,30 +149,50 @@ class Search:
         verdict: Verdict,
         values: Sequence[float] | None = None,
         *,
+        curve: Mapping[int, float | None] | None = None,
         constraints: Mapping[str, float | None] | None = None,
         reason: str | None = None,
     ) -> None:
-        """How the trial ended; `values` of a complete one, `constraints` > 0 where violated.
+        """How the trial ended: `values` of a complete one, `constraints` > 0 where violated,
+        `curve`: by epoch, what was not reported before.
 
-        Telling it again changes nothing.
+        Telling it again changes nothing. Raises ValueError for a complete trial without a value of
+        each objective.
         """
-        study = self.study
-        study.sampler = RandomSampler(seed=0)
-        trial_id = self._trial_id(index)
-        frozen = self.storage.get_trial(trial_id)
-        if frozen.state.is_finished():
+        told = self._complete_values(index, values) if verdict is Verdict.COMPLETE else None
+        trial = self.storage.get_trial(self._trial_id(index))
+        if trial.state.is_finished():
             return
-        if constraints and not frozen.constraints:
-            trial = Trial(study, trial_id)
+        reported = self._add_values(trial, curve or {})
+        if verdict is Verdict.PRUNED:
+            told = _last_value(reported)
+        if constraints and not trial.constraints:
+            constrained = Trial(self.study, trial._trial_id)
             for name, violation in constraints.items():
                 if violation is None or not math.isfinite(violation):
                     violation = _UNKNOWN_VIOLATION
-                trial.set_constraint(name, violation)
+                constrained.set_constraint(name, violation)
         if reason is not None:
-            self.storage.set_trial_user_attr(trial_id, "reason", reason)
-        state = TrialState[verdict.name]
-        told = list(values) if verdict is Verdict.COMPLETE and values is not None else None
-        study.tell(self._number(index), told, state, skip_if_finished=True)
+            self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+        # Not `study.tell`, which reads the trial once more: no sampler wants to hear of its end.
+        self.storage.set_trial_state_values(trial._trial_id, TrialState[verdict.name], told)
+
+    def _complete_values(self, index: int, values: Sequence[float] | None) -> list[float]:
+        told = [float(value) for value in values or ()]
+        if len(told) != len(self.spec.goals) or any(map(math.isnan, told)):
+            raise ValueError(f"trial {index} of {self.name} cannot be complete with {values}")
+        return told
+
+    def _add_values(
+        self, trial: FrozenTrial, values: Mapping[int, float | None]
+    ) -> dict[int, float]:
+        """Write values of a trial that are new, if it runs; answers all that it has."""
+        reported = dict(trial.intermediate_values)
+        for epoch, value in values.items():
+            if epoch not in reported and not trial.state.is_finished():
+                reported[epoch] = math.nan if value is None else value
+                self.storage.set_trial_intermediate_value(trial._trial_id, epoch, reported[epoch])
+        return reported
 
     def _number(self, index: int) -> int:
         return index + self._offset
@@ -201,6 +221,14 @@ class Search:
             self._warm = self.study.get_trials(deepcopy=False)[: self._offset]
         return self._warm
 
+    def _values(self, labels: Params) -> Params:
+        """What the study calls the values of a trial, in the configuration's words."""
+        return {
+            parameter.path: from_label(parameter.distribution, labels[parameter.path])
+            for parameter in self.space.parameters
+            if parameter.path in labels
+        }
+
     def _frozen(self, trial: WarmTrial) -> FrozenTrial:
         parameters = {parameter.path: parameter for parameter in self.space.parameters}
         return create_trial(
@@ -219,6 +247,12 @@ class Search:
             "pruner": self.spec.pruner.model_dump(mode="json"),
             "dataset": self.spec.dataset,
         }
+
+
+def _last_value(reported: Mapping[int, float]) -> list[float] | None:
+    """The value of a pruned trial, which Optuna's own `tell` gives it too."""
+    last = reported[max(reported)] if reported else math.nan
+    return None if math.isnan(last) else [last]
 
 
 def _suggest(trial: Trial, path: str, distribution: Any) -> Any:

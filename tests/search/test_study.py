@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import event
 
 from app.db.database import make_engine
 from gogooku3.config import TrainConfig
@@ -22,6 +24,8 @@ from gogooku3.search import (
     memory_storage,
 )
 from gogooku3.search.ask import ask_in_child
+from gogooku3.search.samplers import build_sampler
+from gogooku3.search.values import optuna_distribution
 from tests.search.conftest import SPACE, MakeSearch, make_sweep
 
 SAMPLERS: list[dict[str, Any]] = [
@@ -35,8 +39,6 @@ SAMPLERS: list[dict[str, Any]] = [
 
 def value(suggestion: Suggestion) -> float:
     """A bowl: best at lr 1e-3, dropout 0.2, two layers."""
-    import math
-
     params = suggestion.params
     return -(
         (math.log10(params["optimizer.lr"]) + 3) ** 2
@@ -148,11 +150,13 @@ def test_suggestion_is_given_again_until_it_is_told(make_search: MakeSearch) -> 
     assert search.storage.get_n_trials(search.study._study_id) == 1
 
 
-def test_suggestion_that_was_cut_off_is_gone_on_with(
-    make_search: MakeSearch, monkeypatch: pytest.MonkeyPatch
+def test_suggestion_that_was_cut_off_leaves_nothing_and_is_given_again(
+    database_storage: Storage, make_search: MakeSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = make_search()
-    whole = search.storage.set_trial_param
+    expected = make_search("whole", database_storage).suggest(0)
+    search = make_search("cut", database_storage)
+
+    whole = optuna.storages.RDBStorage._set_trial_param_without_commit
     written = 0
 
     def die_on_the_third(*args: Any) -> None:
@@ -162,15 +166,79 @@ def test_suggestion_that_was_cut_off_is_gone_on_with(
             raise SystemError("killed")
         whole(*args)
 
-    monkeypatch.setattr(search.storage, "set_trial_param", die_on_the_third)
-    with pytest.raises(SystemError):
-        search.suggest(0)
-    half = dict(search.study.trials[0].params)
-    assert len(half) == 2
-    found = search.suggest(0).params
-    assert set(found) == set(SPACE)
-    assert half.items() <= found.items()
-    assert len(search.study.trials) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            optuna.storages.RDBStorage, "_set_trial_param_without_commit", die_on_the_third
+        )
+        with pytest.raises(SystemError):
+            search.suggest(0)
+    assert written == 3
+    assert search.study.trials == []
+    assert search.suggest(0) == expected
+    assert [trial.number for trial in search.study.trials] == [0]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda one: one["kind"])
+def test_suggestions_are_what_optuna_itself_would_ask(
+    sampler: dict[str, Any], make_search: MakeSearch
+) -> None:
+    search = make_search("ours", sampler=sampler)
+    theirs = make_search("theirs", sampler=sampler)
+    for index in range(12):
+        suggestion = search.suggest(index)
+        study = theirs.study
+        study.sampler = build_sampler(theirs.spec, theirs.space, index)
+        asked = study.ask(
+            {p.path: optuna_distribution(p.distribution) for p in theirs.space.parameters}
+        )
+        assert asked.params == search.study.trials[index].params
+        assert asked.params == pytest.approx(suggestion.params)
+        # One that runs meanwhile counts too.
+        if index % 3:
+            search.tell(index, Verdict.COMPLETE, [value(suggestion)])
+            study.tell(index, value(suggestion))
+
+
+def test_suggesting_and_telling_are_few_statements(
+    database_storage: Storage, make_search: MakeSearch
+) -> None:
+    """Each is some milliseconds of a worker's time, whatever the study has grown to."""
+    search = make_search("few", database_storage, sampler={"kind": "tpe", "startup_trials": 4})
+    run(search, 8)
+    statements: list[str] = []
+    engine = database_storage._backend.engine  # type: ignore[attr-defined]
+
+    def note(*given: Any) -> None:
+        statements.append(given[2])
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        found = search.suggest(8)
+        asked = len(statements)
+        search.tell(8, Verdict.COMPLETE, [value(found)], curve={1: 0.5})
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    told = len(statements) - asked
+    # Three for each value of a trial, and those that read what is new in the study.
+    assert asked <= 16 + 3 * len(SPACE), statements
+    assert told <= 14, statements[asked:]
+
+
+def test_values_are_told_with_the_trials_end(make_search: MakeSearch) -> None:
+    search = make_search()
+    for index in range(3):
+        search.suggest(index)
+    search.report(0, 1, 0.5)
+    search.tell(0, Verdict.PRUNED, curve={1: 9.0, 2: 0.25})
+    search.tell(1, Verdict.PRUNED, curve={1: None})
+    first, second, _ = search.study.trials
+    assert first.intermediate_values == {1: 0.5, 2: 0.25}
+    assert first.value == 0.25
+    assert second.value is None
+    for wrong in (None, [], [math.nan], [0.5, 0.5]):
+        with pytest.raises(ValueError, match="cannot be complete"):
+            search.tell(2, Verdict.COMPLETE, wrong)
+    assert search.study.trials[2].state.name == "RUNNING"
 
 
 def test_tell_is_repeatable_and_failure_has_no_value(make_search: MakeSearch) -> None:

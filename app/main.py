@@ -43,6 +43,7 @@ from app.api.keyring import Keyring
 from app.api.record import batches
 from app.api.rendered import RenderedJobs
 from app.api.server import Server
+from app.api.submissions import AT_ONCE, SIDE_BY_SIDE, Submissions
 from app.api.together import Together
 from app.api.wakes import Wakes
 from app.artifacts import StoreAwayError, artifacts_of
@@ -91,11 +92,12 @@ def create_app(
     wakes = Wakes(redis_url)
     database = Database(database_url)
     rendered = RenderedJobs(database)
+    doorbell = Ringer(Doorbell(redis_url))
     server = Server(
         settings=settings,
         database=database,
         artifacts=artifacts_of(settings),
-        doorbell=Ringer(Doorbell(redis_url)),
+        doorbell=doorbell,
         wake=Wake(redis_url),
         wakes=wakes,
         keyring=Keyring(database),
@@ -103,6 +105,11 @@ def create_app(
         figures=Figures(database, settings.artifacts),
         rendered=rendered,
         jobs=Together(rendered.look),
+        submissions=Together(
+            Submissions(database, settings.caches, doorbell).store,
+            at_once=AT_ONCE,
+            side_by_side=SIDE_BY_SIDE,
+        ),
         streamed=batches(database),
         redis_url=redis_url,
         open_access=open_access,

@@ -1,10 +1,10 @@
 """The service beside MLflow 3 on the same PostgreSQL, and beside a bare FastAPI app as the limit.
 
     python -m venv mlflow && mlflow/bin/pip install "mlflow==3.17.2" psycopg2-binary
-    python benchmarks/service.py --mlflow mlflow/bin/mlflow
+    python -m benchmarks.service --mlflow mlflow/bin/mlflow --rows create list
 
 One server process each, one client, 16 connections, all on this machine; what is compared runs in
-turns. Without --mlflow its column is left out. Takes about five minutes.
+turns. Without --mlflow its column is left out. All rows take about five minutes.
 """
 
 from __future__ import annotations
@@ -21,47 +21,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from http_load import Load, Request, load, one
 from sqlalchemy import text
 
 from app.broker.wake import Wake
 from app.db import Attempt, Database
-from app.db.migrate import upgrade
-from app.domain import Scope
-from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.process import free_port
-from app.embedded.valkey import EmbeddedValkey
-from app.jobs import keys
 from app.jobs.points import NewPoint, store_points
 from app.jobs.record import record
-from gogooku3.data.build import build
-from gogooku3.data.synth import synthesise
+from benchmarks.http_load import Load, Request, load, one
+from benchmarks.service_peers import Peers, peak_mb, wait_port
 from gogooku3.events import EpochEvent
 
 CONNECTIONS = 16
 SECONDS = 4.0
-BARE = """
-from fastapi import FastAPI
-from pydantic import BaseModel
-class Spec(BaseModel):
-    name: str
-    dataset: str
-    labels: dict[str, str]
-    config: dict
-app = FastAPI()
-ROW = {"id": "job_1", "state": "queued", "config": {f"k{n}": n for n in range(60)}}
-@app.post("/jobs", status_code=201)
-async def create(spec: Spec): return ROW
-@app.get("/jobs/1")
-async def get(): return ROW
-@app.get("/list")
-async def list_(): return {"items": [ROW] * 50}
-"""
 
 
 def main() -> None:
@@ -69,66 +45,78 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mlflow", type=Path, help="the `mlflow` command of its own environment")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS, default=list(ROWS), help="of the table; all without it"
+    )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="gk3b-", dir="/tmp"))
     folder.chmod(0o755)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        Benchmark(folder, given.mlflow, given.seconds, stack).run()
+        peers = Peers(folder, given.mlflow, stack)
+        Benchmark(peers, given.seconds).run(given.rows)
 
 
 class Benchmark:
-    """The servers and what is asked of them."""
+    """What is asked of the servers."""
 
-    def __init__(
-        self, folder: Path, mlflow: Path | None, seconds: float, stack: contextlib.ExitStack
-    ) -> None:
+    def __init__(self, peers: Peers, seconds: float) -> None:
         self.seconds = seconds
-        self.home = folder / "home"
-        (self.home / "caches").mkdir(parents=True)
-        postgres = EmbeddedPostgres(folder / "pg")
-        valkey = EmbeddedValkey(folder / "valkey")
-        stack.callback(postgres.stop)
-        stack.callback(valkey.stop)
-        self.url, self.redis = postgres.start(), valkey.start()
-        upgrade(self.url)
-        self.database = Database(self.url)
-        stack.callback(self.database.dispose)
-        market = synthesise(stocks=30, days=220, seed=3)
-        header = build(
-            market.table,
-            name="tiny",
-            out=self.home / "caches" / "tiny.arrow",
-            horizons=(1, 5),
-            planted=market.planted,
-        )
-        self.spec = specification(header.calendar)
-        with self.database.session() as session:
-            _, self.key = keys.create(session, "benchmark", Scope.ADMIN, requests_per_minute=0)
-        self.ours = self._serve_ours(stack)
-        self.bare = self._serve_bare(stack, folder)
-        self.mlflow = self._serve_mlflow(stack, folder, mlflow) if mlflow else None
+        self.home = peers.home
+        self.database = peers.database
+        self.redis = peers.redis
+        self.spec = peers.spec
+        self.key = peers.key
+        self.ours, self.process = peers.ours, peers.process
+        self.bare = peers.bare
+        self.mlflow = peers.mlflow
+        self.mlflow_url = peers.mlflow_url
 
-    def run(self) -> None:
-        """Everything, in turns."""
+    def run(self, rows: Sequence[str]) -> None:
+        """What is asked for, in turns."""
         print(f"| {'what':34} | gogooku3 | MLflow | ratio | bare FastAPI |")
         print(f"|{'-' * 36}|---|---|---|---|")
-        job = self.create_job()
+        for name in rows:
+            ROWS[name](self)
+
+    def create(self) -> None:
+        """Jobs, each checked and stored."""
         self.three("create, 16 connections", self.creating(), self.mlflow_creating(), "/jobs")
-        self.three(
-            "get one, 16 connections", self.get(f"/v1/jobs/{job}"), self.mlflow_get(), "/jobs/1"
-        )
-        etag = self.ask("GET", f"/v1/jobs/{job}").headers["etag"]
-        not_modified = self.get(f"/v1/jobs/{job}", {"If-None-Match": etag})
+
+    def look(self) -> None:
+        """One job, again and again."""
+        path = f"/v1/jobs/{self.create_job()}"
+        self.three("get one, 16 connections", self.get(path), self.mlflow_get(), "/jobs/1")
+
+    def poll(self) -> None:
+        """One job that has not changed."""
+        path = f"/v1/jobs/{self.create_job()}"
+        etag = self.ask("GET", path).headers["etag"]
+        not_modified = self.get(path, {"If-None-Match": etag})
         self.three("get one, 304", not_modified, self.mlflow_get(), "/jobs/1")
-        self.points()
-        self.history()
-        self.million()
-        self.lists()
-        asyncio.run(self.streams([self.running_job() for _ in range(10)]))
-        self.download()
+
+    def streams(self) -> None:
+        """Events to many who listen."""
+        asyncio.run(self._streams([self.running_job() for _ in range(10)]))
 
     # ---- what is asked
+
+    def running_job(self) -> tuple[str, int]:
+        """A job that a worker has claimed."""
+        spec = self.spec | {"priority": 1000}
+        made = json.loads(self.ask("POST", "/v1/jobs", spec).body)["id"]
+        with self.database.session() as session:
+            session.execute(
+                text(
+                    "UPDATE jobs SET state = 'running', attempt = 1, attempts_used = 1, "
+                    "lease_until = now() + interval '1 day', lease_owner = 'b' WHERE id = :id"
+                ),
+                {"id": made},
+            )
+            session.add(
+                Attempt(job_id=made, number=1, worker_id="w", lease_owner="b", slot=0, slots=[0])
+            )
+        return made, 1
 
     def headers(self) -> dict[str, str]:
         """Of every request to us."""
@@ -293,7 +281,7 @@ class Benchmark:
             theirs = (self.mlflow, Request("POST", "/api/2.0/mlflow/runs/search", body))
         self.three("list 50 of 100,000 with a filter", ours, theirs, "/list")
 
-    async def streams(self, jobs: list[tuple[str, int]]) -> None:
+    async def _streams(self, jobs: list[tuple[str, int]]) -> None:
         """500 listeners on ten jobs; from commit to the last byte."""
         wake = Wake(self.redis)
         committed: dict[tuple[str, int], float] = {}
@@ -384,64 +372,6 @@ class Benchmark:
         told = f"{ours / theirs:.2f} of http.server's {theirs:.0f} MB/s"
         print(f"| 1 GB download | {ours:.0f} MB/s | – | {told}, +{grown:.0f} MB at the peak | – |")
 
-    # ---- servers
-
-    def running_job(self) -> tuple[str, int]:
-        """A job that a worker has claimed."""
-        spec = self.spec | {"priority": 1000}
-        made = json.loads(self.ask("POST", "/v1/jobs", spec).body)["id"]
-        with self.database.session() as session:
-            session.execute(
-                text(
-                    "UPDATE jobs SET state = 'running', attempt = 1, attempts_used = 1, "
-                    "lease_until = now() + interval '1 day', lease_owner = 'b' WHERE id = :id"
-                ),
-                {"id": made},
-            )
-            session.add(
-                Attempt(job_id=made, number=1, worker_id="w", lease_owner="b", slot=0, slots=[0])
-            )
-        return made, 1
-
-    def _serve_ours(self, stack: contextlib.ExitStack) -> int:
-        port = free_port()
-        environment = os.environ | {
-            "GOGOOKU3_HOME": str(self.home),
-            "GOGOOKU3_DATABASE_URL": self.url,
-            "GOGOOKU3_REDIS_URL": self.redis,
-        }
-        command = [sys.executable, "-m", "app.main", "--port", str(port)]
-        self.process = started(stack, command, environment)
-        wait_port(port)
-        return port
-
-    def _serve_bare(self, stack: contextlib.ExitStack, folder: Path) -> int:
-        (folder / "bare.py").write_text(BARE)
-        port = free_port()
-        command = [
-            *(sys.executable, "-m", "uvicorn", "bare:app", "--port", str(port)),
-            *("--no-access-log", "--app-dir", str(folder)),
-        ]
-        started(stack, command, dict(os.environ))
-        wait_port(port)
-        return port
-
-    def _serve_mlflow(self, stack: contextlib.ExitStack, folder: Path, command: Path) -> int:
-        with self.database.engine.connect() as connection:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(text("CREATE DATABASE mlflow"))
-        self.mlflow_url = self.url.replace("/gogooku3?", "/mlflow?")
-        port = free_port()
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        arguments = [
-            *(str(command), "server", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", self.mlflow_url.replace("+psycopg", "+psycopg2")),
-            *("--default-artifact-root", str(folder / "mlruns")),
-        ]
-        started(stack, arguments, environment)
-        wait_port(port, timeout_s=120)
-        return port
-
 
 FILL = text(
     """
@@ -463,25 +393,6 @@ FILL_MLFLOW = text(
     FROM generate_series(1, 10000) AS n
     """
 )
-
-
-def specification(calendar: tuple[date, ...]) -> dict[str, Any]:
-    """A small valid job."""
-    days = [day.isoformat() for day in calendar]
-    return {
-        "name": "small",
-        "dataset": "tiny",
-        "labels": {"team": "red"},
-        "config": {
-            "max_epochs": 3,
-            "data": {
-                "lookback": 10,
-                "horizons": [1, 5],
-                "split": {"train_end": days[150], "valid_end": days[-1], "embargo_days": 0},
-            },
-            "model": {"hidden_size": 16},
-        },
-    }
 
 
 def row(
@@ -526,40 +437,17 @@ def fetch(port: int, path: str, headers: dict[str, str]) -> float:
     return total / 1e6 / (time.perf_counter() - began)
 
 
-def peak_mb(pid: int) -> float:
-    """The most memory that a process has held."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
-def started(
-    stack: contextlib.ExitStack, command: list[str], environment: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    """A server, ended with the benchmark."""
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-    def end() -> None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-        process.kill()
-
-    stack.callback(end)
-    return process
-
-
-def wait_port(port: int, timeout_s: float = 60.0) -> None:
-    """Until somebody listens."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "a server did not start"
-            time.sleep(0.1)
+ROWS: dict[str, Callable[[Benchmark], None]] = {
+    "create": Benchmark.create,
+    "get": Benchmark.look,
+    "304": Benchmark.poll,
+    "points": Benchmark.points,
+    "history": Benchmark.history,
+    "million": Benchmark.million,
+    "list": Benchmark.lists,
+    "streams": Benchmark.streams,
+    "download": Benchmark.download,
+}
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from app.api.answers import CheckedJob, JobAnswer
 from app.api.auth import Submitter, submitter
-from app.api.body import JsonBody, RawBody, parse
-from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
+from app.api.body import JsonBody, RawBody, checked, parse
+from app.api.creation import CREATED, ValidateOnly, create, json_answer
 from app.api.dataset_answers import CheckedDataset
 from app.api.datasets import checked_build
 from app.api.jobs import checked_job

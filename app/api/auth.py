@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
-from app.api.server import Server, ServerDep
+from app.api.server import Server, server_of
 from app.db.trail import current
 from app.domain import ForbiddenError, Scope, TooManyRequestsError, UnauthenticatedError
 
@@ -36,26 +36,35 @@ class Caller:
         return self.key_id or "open"
 
 
-scheme = HTTPBearer(
-    auto_error=False,
-    scheme_name="ApiKey",
-    bearerFormat="gk_...",
-    description="An API key: `Authorization: Bearer gk_...`. A server on loopback with its own "
-    "embedded database answers without one, but a key that is presented is always checked.",
-)
+class ApiKey(HTTPBearer):
+    """The caller with the key of a request, who may do what `scope` names and has not asked too
+    often; what it changes is told under its name.
 
-
-async def caller(
-    request: Request, server: ServerDep, _shown_in_the_docs: Annotated[object, Depends(scheme)]
-) -> Caller:
-    """The caller, who has not asked too often; what it changes is told under its name.
-
-    Raises UnauthenticatedError for a missing, unknown, expired or revoked key, and
-    TooManyRequestsError.
+    Raises UnauthenticatedError for a missing, unknown, expired or revoked key, ForbiddenError, and
+    TooManyRequestsError. All in one dependency: each of its own costs every request some time.
     """
-    found = await _identified(request, server)
-    _follow(request, found)
-    return found
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(
+            auto_error=False,
+            scheme_name="ApiKey",
+            bearerFormat="gk_...",
+            description="An API key: `Authorization: Bearer gk_...`. A server on loopback with its "
+            "own embedded database answers without one, but a key that is presented is always "
+            "checked.",
+        )
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
+        """The caller."""
+        found = await _identified(request, server_of(request))
+        _follow(request, found)
+        if not found.scope.includes(self._scope):
+            raise ForbiddenError(
+                f"This needs an API key with scope {self._scope.value}; this one has "
+                f"{found.scope.value}."
+            )
+        return found
 
 
 async def _identified(request: Request, server: Server) -> Caller:
@@ -140,31 +149,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-CallerDep = Annotated[Caller, Depends(caller)]
-
-
-async def reader(caller: CallerDep) -> Caller:
-    """A caller who may read."""
-    return _with_scope(caller, Scope.READ)
-
-
-async def submitter(caller: CallerDep) -> Caller:
-    """A caller who may submit and cancel jobs."""
-    return _with_scope(caller, Scope.SUBMIT)
-
-
-async def administrator(caller: CallerDep) -> Caller:
-    """A caller who may see and change what concerns everybody."""
-    return _with_scope(caller, Scope.ADMIN)
-
-
-def _with_scope(caller: Caller, needed: Scope) -> Caller:
-    if not caller.scope.includes(needed):
-        raise ForbiddenError(
-            f"This needs an API key with scope {needed.value}; this one has {caller.scope.value}."
-        )
-    return caller
-
+reader = ApiKey(Scope.READ)
+submitter = ApiKey(Scope.SUBMIT)
+administrator = ApiKey(Scope.ADMIN)
 
 Reader = Annotated[Caller, Depends(reader)]
 Submitter = Annotated[Caller, Depends(submitter)]

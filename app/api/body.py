@@ -8,14 +8,18 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from app.domain import InvalidSpecError
 from gogooku3.config import Problem, pointer
+
+Spec = TypeVar("Spec")
 
 DEEPEST = 32
 """Levels of nesting; a specification has six."""
@@ -88,6 +92,21 @@ def parse(raw: bytes) -> JsonBody:
     if any(problem.code in {"too-deep", "too-many-values"} for problem in problems):
         return JsonBody(None, problems)
     return JsonBody(value, problems)
+
+
+def checked(body: JsonBody, check: Callable[[Any], Spec]) -> Spec:
+    """What `check` makes of the body. Raises InvalidSpecError with every problem there is."""
+    if body.value is None and body.problems:
+        raise InvalidSpecError(body.problems)
+    try:
+        spec = check(body.value)
+    except InvalidSpecError as error:
+        found = {problem.pointer for problem in body.problems}
+        others = [problem for problem in error.problems if problem.pointer not in found]
+        raise InvalidSpecError([*body.problems, *others]) from error
+    if body.problems:
+        raise InvalidSpecError(body.problems)
+    return spec
 
 
 def _walk(value: Any, repeated: _Repeated) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BaseModel
@@ -15,10 +15,8 @@ from app.api.auth import Caller
 from app.api.body import JsonBody
 from app.api.server import Server
 from app.db import Job
-from app.domain import InvalidSpecError
 from app.jobs import idempotency
 
-Spec = TypeVar("Spec")
 ValidateOnly = Annotated[
     bool, Query(description="Only check, and answer the effective configuration")
 ]
@@ -33,21 +31,6 @@ CREATED: dict[str, Any] = {
     },
 }
 """The description of a job that was created."""
-
-
-def checked(body: JsonBody, check: Callable[[Any], Spec]) -> Spec:
-    """What `check` makes of the body. Raises InvalidSpecError with every problem there is."""
-    if body.value is None and body.problems:
-        raise InvalidSpecError(body.problems)
-    try:
-        spec = check(body.value)
-    except InvalidSpecError as error:
-        found = {problem.pointer for problem in body.problems}
-        others = [problem for problem in error.problems if problem.pointer not in found]
-        raise InvalidSpecError([*body.problems, *others]) from error
-    if body.problems:
-        raise InvalidSpecError(body.problems)
-    return spec
 
 
 def create(
@@ -89,32 +72,20 @@ def create_once(
     store: Callable[[Session], tuple[BaseModel, str]],
 ) -> Response:
     """As `create`, for anything: `store` answers what was stored and where it is served."""
-    digest = body.digest()
+    asked = None
+    if idempotency_key is not None:
+        asked = idempotency.Asked(caller.name, route, idempotency_key, body.digest())
     with server.database.session() as session:
-        if idempotency_key is not None:
-            stored = idempotency.begin(
-                session,
-                caller=caller.name,
-                route=route,
-                key=idempotency_key,
-                body_sha256=digest,
-            )
+        if asked is not None:
+            stored = idempotency.begin(session, asked)
             if stored is not None:
                 headers = stored.headers | {"Idempotent-Replayed": "true"}
                 return JSONResponse(stored.response, stored.status, headers)
         answer, location = store(session)
         headers = {"Location": location}
-        if idempotency_key is not None:
-            idempotency.complete(
-                session,
-                caller=caller.name,
-                route=route,
-                key=idempotency_key,
-                body_sha256=digest,
-                status=status,
-                response=answer.model_dump(mode="json"),
-                headers=headers,
-            )
+        if asked is not None:
+            kept = idempotency.StoredAnswer(status, answer.model_dump(mode="json"), headers)
+            idempotency.complete(session, {asked: kept})
     # Only now can a worker see the row.
     server.doorbell.ring()
     return json_answer(status, answer, headers)

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from app.api.answers import JobAnswer
 from app.api.auth import Submitter, reader, submitter
-from app.api.body import RawBody, parse
-from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
+from app.api.body import RawBody, checked, parse
+from app.api.creation import CREATED, ValidateOnly, create, json_answer
 from app.api.dataset_answers import (
     CheckedDataset,
     DatasetAnswer,
@@ -38,10 +38,9 @@ from app.api.parameters import (
 )
 from app.api.server import Server, ServerDep
 from app.db import Job
-from app.domain import JobKind
 from app.jobs.builds import builder_of
 from app.jobs.check import check_build
-from app.jobs.datasets import delete_dataset, live_jobs
+from app.jobs.datasets import delete_dataset, live_builds
 from app.jobs.submit import submit_build
 from gogooku3.config import DatasetSpec, Problem, config_sources
 from gogooku3.data.coverage import Coverage, coverage
@@ -220,7 +219,7 @@ def _coverage(path: Path, fingerprint: str) -> Coverage:
 
 def _missing(server: Server, name: str) -> str:
     with server.database.session() as session:
-        building = live_jobs(session, name, kind=JobKind.DATASET)
+        building = live_builds(session, name)
     if building:
         return f"no dataset {name!r} yet: {building[0]} builds it"
     return f"no dataset {name!r}; `POST /v1/datasets` makes one"

@@ -9,14 +9,15 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.answers import AttemptAnswer, AttemptPage, CheckedJob, JobAnswer, JobPage
-from app.api.auth import Submitter, reader, submitter
-from app.api.body import RawBody, parse
-from app.api.creation import CREATED, ValidateOnly, checked, create, json_answer
+from app.api.auth import Caller, Submitter, reader, submitter
+from app.api.body import RawBody, checked, parse
+from app.api.creation import CREATED, ValidateOnly, create, json_answer
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable, fresh, matches, tag_of, unchanged
 from app.api.openapi import JOB_PATCH_BODY, JOB_SPEC_BODY
@@ -28,8 +29,10 @@ from app.api.parameters import (
     StorableQuery,
     problems,
 )
-from app.api.server import ServerDep
+from app.api.server import Server, ServerDep
+from app.api.submissions import Asked
 from app.db import Job
+from app.db.trail import current
 from app.domain import InvalidSpecError, JobState, NotFoundError
 from app.jobs import read
 from app.jobs.change import change
@@ -57,7 +60,7 @@ CREATE_ROUTE = "POST /v1/jobs"
         **problems(400, 409, 413, 415, 429),
     },
 )
-def create_job(
+async def create_job(
     server: ServerDep,
     caller: Submitter,
     raw: RawBody,
@@ -69,6 +72,21 @@ def create_job(
     Send an `Idempotency-Key` to be able to repeat the request: same key and same body give the
     stored first answer.
     """
+    trail = current()
+    if trail is not None and not validate_only:
+        asked = Asked(raw, caller.key_id, caller.name, CREATE_ROUTE, idempotency_key, trail)
+        created = await server.submissions.ask(asked)
+        if created is not None:
+            headers = {"Location": created.location}
+            return Response(created.content, 201, headers, media_type="application/json")
+    return await run_in_threadpool(
+        _create_alone, server, caller, raw, idempotency_key, validate_only
+    )
+
+
+def _create_alone(
+    server: Server, caller: Caller, raw: bytes, idempotency_key: str | None, validate_only: bool
+) -> Response:
     body = parse(raw)
 
     def check() -> tuple[JobSpec, DatasetHeader]:

@@ -13,8 +13,7 @@ from starlette.responses import Response
 
 from app.api.answers import JobsMetrics, MetricsAnswer
 from app.api.auth import reader
-from app.api.body import RawBody, parse
-from app.api.creation import checked
+from app.api.body import RawBody, checked, parse
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, fresh, tag_of, unchanged
 from app.api.openapi import body_of

@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from app.api.answers import JobAnswer
 from app.api.auth import reader, submitter
-from app.api.body import RawBody, parse
-from app.api.creation import checked
+from app.api.body import RawBody, checked, parse
 from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.fleet_answers import QueueAnswer, QueueItem, WaitReason
 from app.api.openapi import body_of

@@ -12,6 +12,7 @@ from app.api.figures import Figures
 from app.api.keyring import Keyring
 from app.api.record import Batch, Place
 from app.api.rendered import Rendered, RenderedJobs
+from app.api.submissions import Asked, Created
 from app.api.together import Together
 from app.api.wakes import Wakes
 from app.artifacts import Artifacts
@@ -41,6 +42,8 @@ class Server:
     """Jobs as they are answered, for lists and ..."""
     jobs: Together[str, Rendered]
     """... for the many who ask for one job again and again."""
+    submissions: Together[Asked, Created]
+    """Jobs that many submit at the same time."""
     streamed: Together[Place, Batch]
     """What came after some place of a job's record, for its streams."""
     redis_url: str
@@ -55,10 +58,16 @@ class Server:
         self.database.dispose()
 
 
-async def _server(request: Request) -> Server:
+def server_of(request: Request) -> Server:
+    """The parts behind the API that this request came to."""
     server = request.app.state.server
     assert isinstance(server, Server)
     return server
+
+
+async def _server(request: Request) -> Server:
+    # A plain function would be run in a thread.
+    return server_of(request)
 
 
 ServerDep = Annotated[Server, Depends(_server)]

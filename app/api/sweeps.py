@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.auth import Submitter, reader, submitter
-from app.api.body import JsonBody, RawBody, parse
-from app.api.creation import CREATED, ValidateOnly, checked, create_once, json_answer
+from app.api.body import JsonBody, RawBody, checked, parse
+from app.api.creation import CREATED, ValidateOnly, create_once, json_answer
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.jobs import labels_of

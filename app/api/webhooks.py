@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.auth import Administrator, administrator
-from app.api.body import RawBody, parse
-from app.api.creation import checked, json_answer
+from app.api.body import RawBody, checked, parse
+from app.api.creation import json_answer
 from app.api.egress import EgressError, check_url
 from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.openapi import body_of

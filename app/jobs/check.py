@@ -37,16 +37,14 @@ def check_spec(given: Any, caches: Path) -> tuple[JobSpec, DatasetHeader]:
     """
     spec, problems = check(JobSpec, given)
     problems = with_unstorable(problems, given)
+    name = spec.dataset if spec is not None else _dataset_name(given)
     header = None
-    name = _dataset_name(given)
     if name is not None:
         header, fault = open_dataset(name, caches)
         problems += [fault] if fault else []
-    data = _data_config(given)
+    data = spec.config.data if spec is not None else _data_config(given)
     if header is not None and data is not None:
-        problems += [
-            Problem("/config" + p.pointer, p.code, p.message) for p in check_data(header, data)
-        ]
+        problems += _data_problems(header, data)
     if spec is None or header is None or problems:
         raise InvalidSpecError(problems)
     return spec, header
@@ -132,6 +130,14 @@ def open_dataset(name: str, caches: Path) -> tuple[DatasetHeader | None, Problem
 def _header(path: Path, _stamp: tuple[int, ...] | None) -> DatasetHeader:
     """The header of the file as it is stamped: parsing its hundred features takes a millisecond."""
     return read_header(path)
+
+
+@lru_cache(maxsize=256)
+def _data_problems(header: DatasetHeader, data: DataConfig) -> tuple[Problem, ...]:
+    """What is wrong with the data's configuration on the dataset: splitting ten years of days
+    takes milliseconds, and many jobs share a split."""
+    found = check_data(header, data)
+    return tuple(Problem("/config" + one.pointer, one.code, one.message) for one in found)
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from sqlalchemy import String, bindparam, or_, select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.orm import Session
 
 from app.db import Job, Sweep
-from app.domain import FINISHED, DatasetInUseError, JobKind, SweepState
+from app.domain import FINISHED, DatasetInUseError, SweepState
 from gogooku3.data.graphs import remove_graphs
 from gogooku3.data.header import SUFFIX
 from gogooku3.errors import DatasetNotFoundError
@@ -27,9 +28,19 @@ def own(session: Session, name: str) -> None:
     session.execute(_OWN, {"name": _locked(name)})
 
 
-def live_jobs(session: Session, name: str, *, kind: JobKind | None = None) -> list[str]:
+def try_share(session: Session, names: Iterable[str]) -> set[str]:
+    """`share` those of the datasets that nobody owns; never waits."""
+    return set(session.scalars(_TRY_SHARE, {"names": list(names), "prefix": _locked("")}))
+
+
+def live_jobs(session: Session, name: str) -> list[str]:
     """Ids of the jobs that wait, run or are paused on the dataset, oldest first."""
-    return list(session.scalars(_LIVE, {"name": name, "kind": kind}))
+    return list(session.scalars(_LIVE, {"name": name}))
+
+
+def live_builds(session: Session, name: str) -> list[str]:
+    """Ids of those among them that build it."""
+    return list(session.scalars(_BUILDS, {"name": name}))
 
 
 def live_users(session: Session, name: str) -> list[str]:
@@ -72,12 +83,17 @@ def _locked(name: str) -> str:
 # Every job that is submitted asks these: they are made once.
 _SHARE = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
 _OWN = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_TRY_SHARE = text(
+    """
+    SELECT name FROM unnest(CAST(:names AS text[])) AS name
+    WHERE pg_try_advisory_xact_lock_shared(hashtextextended(:prefix || name, 0))
+    """
+)
 _LIVE = (
     select(Job.id)
-    .where(
-        Job.dataset == bindparam("name"),
-        Job.state.not_in(FINISHED),
-        or_(bindparam("kind", type_=String).is_(None), Job.kind == bindparam("kind", type_=String)),
-    )
+    .where(Job.dataset == bindparam("name"), Job.state.not_in(FINISHED))
     .order_by(Job.created_at)
 )
+# In the words of the index of builds (`uq_jobs_build`): a dataset may have any number of jobs.
+IS_LIVE_BUILD = "kind = 'dataset' AND state IN ('queued', 'running', 'paused')"
+_BUILDS = text(f"SELECT id FROM jobs WHERE dataset = :name AND {IS_LIVE_BUILD} ORDER BY created_at")

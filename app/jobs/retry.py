@@ -72,7 +72,7 @@ def _refuse_counted(session: Session, job: Job) -> None:
 
 def _keep_dataset(session: Session, job: Job, caches: Path) -> None:
     datasets.share(session, job.dataset)
-    building = datasets.live_jobs(session, job.dataset, kind=JobKind.DATASET)
+    building = datasets.live_builds(session, job.dataset)
     datasets.refuse_use(job.dataset, building, "wait for or cancel the job that replaces")
     try:
         fingerprint = read_header(caches / f"{job.dataset}{SUFFIX}").fingerprint

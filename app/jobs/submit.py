@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from app.db import ApiKey, Job, JobEvent
+from app.db import ApiKey, Job, JobEvent, Json
 from app.db.trail import current_request_id
 from app.domain import (
     DatasetExistsError,
@@ -55,7 +55,7 @@ def submit(
     deleted after `header` was read.
     """
     datasets.share(session, spec.dataset)
-    building = datasets.live_jobs(session, spec.dataset, kind=JobKind.DATASET)
+    building = datasets.live_builds(session, spec.dataset)
     datasets.refuse_use(spec.dataset, building, "wait for or cancel the job that replaces")
     if not header.path.is_file():
         message = f"dataset {spec.dataset!r} has just been deleted"
@@ -63,29 +63,41 @@ def submit(
     if api_key_id is not None:
         check_limit(session, api_key_id)
     job = Job(
-        id=new_id("job"),
-        kind=JobKind.TRAIN,
-        name=spec.name or f"{spec.config.model.kind} on {spec.dataset}",
-        state=JobState.QUEUED,
-        dataset=spec.dataset,
-        dataset_fingerprint=header.fingerprint,
-        labels=spec.labels,
-        priority=spec.priority,
-        note=spec.note,
-        spec=given,
-        config=spec.config.model_dump(mode="json"),
-        config_sources=dict(config_sources(spec.config, given.get("config"))),
-        resources=spec.resources.model_dump(mode="json"),
-        limits=spec.limits.model_dump(mode="json"),
-        attempt=0,
-        last_seq=1,
-        api_key_id=api_key_id,
+        **row_of(spec, given, header, api_key_id),
         parent_id=parent_id,
         sweep_id=trial and trial.sweep_id,
         trial_number=trial and trial.number,
         seed_index=trial and trial.seed_index,
     )
     return _enqueue(session, job)
+
+
+def row_of(
+    spec: JobSpec, given: dict[str, Any], header: DatasetHeader, api_key_id: str | None
+) -> Json:
+    """The columns of a new training job."""
+    return {
+        "id": new_id("job"),
+        "kind": JobKind.TRAIN,
+        "name": spec.name or f"{spec.config.model.kind} on {spec.dataset}",
+        "state": JobState.QUEUED,
+        "dataset": spec.dataset,
+        "dataset_fingerprint": header.fingerprint,
+        "labels": spec.labels,
+        "priority": spec.priority,
+        "note": spec.note,
+        "spec": given,
+        "config": spec.config.model_dump(mode="json"),
+        "config_sources": dict(config_sources(spec.config, given.get("config"))),
+        "resources": spec.resources.model_dump(mode="json"),
+        "limits": spec.limits.model_dump(mode="json"),
+        "attempt": 0,
+        "attempts_used": 0,
+        "last_seq": 1,
+        "force_requested": False,
+        "api_key_id": api_key_id,
+        "request_id": current_request_id(),
+    }
 
 
 def submit_build(
@@ -124,6 +136,7 @@ def submit_build(
         last_seq=1,
         api_key_id=api_key_id,
         parent_id=parent_id,
+        request_id=current_request_id(),
     )
     return _enqueue(session, job)
 
@@ -134,7 +147,7 @@ def claim_name(session: Session, name: str, caches: Path, *, replace: bool) -> N
     Raises DatasetExistsError, or DatasetInUseError naming the jobs and sweeps in the way.
     """
     datasets.own(session, name)
-    building = datasets.live_jobs(session, name, kind=JobKind.DATASET)
+    building = datasets.live_builds(session, name)
     datasets.refuse_use(name, building, "wait for or cancel the job that builds")
     if (caches / f"{name}{SUFFIX}").exists() and not replace:
         raise DatasetExistsError(
@@ -170,12 +183,11 @@ def check_limit(session: Session, api_key_id: str) -> None:
 
 def _enqueue(session: Session, job: Job) -> Job:
     """Store the job and its first event."""
-    job.request_id = current_request_id()
     session.add(job)
     session.flush()
-    first = {"state": JobState.QUEUED.value}
-    session.execute(_FIRST_EVENT, {"job_id": job.id, "payload": first})
+    session.execute(_FIRST_EVENT, {"job_id": job.id, "payload": FIRST_PAYLOAD})
     return job
 
 
+FIRST_PAYLOAD = {"state": JobState.QUEUED.value}
 _FIRST_EVENT = insert(JobEvent).values(seq=1, type="state", attempt=0)

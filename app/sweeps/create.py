@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db import Sweep, Trial
-from app.domain import InvalidSpecError, JobKind, SweepState, new_id
+from app.domain import InvalidSpecError, SweepState, new_id
 from app.jobs import datasets
 from app.jobs.check import open_dataset, with_unstorable
 from gogooku3.config import CheckedSweep, Problem, SweepSpec, TrainConfig, check_sweep
@@ -68,7 +68,7 @@ def create(
     """
     spec = checked.spec
     datasets.share(session, spec.dataset)
-    building = datasets.live_jobs(session, spec.dataset, kind=JobKind.DATASET)
+    building = datasets.live_builds(session, spec.dataset)
     datasets.refuse_use(spec.dataset, building, "wait for or cancel the job that replaces")
     if not header.path.is_file():
         message = f"dataset {spec.dataset!r} has just been deleted"

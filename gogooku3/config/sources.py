@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 from gogooku3.config.base import ConfigModel
@@ -22,20 +23,25 @@ def config_sources(config: ConfigModel, given: Any) -> dict[str, Source]:
     return sources
 
 
-def _walk(value: Any, given: Any, path: str, sources: dict[str, Source]) -> None:
-    for name, field in type(value).model_fields.items():
+def _walk(value: ConfigModel, given: Any, path: str, sources: dict[str, Source]) -> None:
+    is_object = isinstance(given, dict)
+    for name, has_default in _fields(type(value)):
         here = f"{path}.{name}" if path else name
         child = getattr(value, name)
-        is_given = isinstance(given, dict) and name in given and given[name] is not None
-        below = given[name] if is_given else None
+        below = given.get(name) if is_object else None
         if isinstance(child, ConfigModel):
             _walk(child, below, here, sources)
         elif isinstance(child, tuple) and child and isinstance(child[0], ConfigModel):
             for index, item in enumerate(child):
                 listed = below[index] if isinstance(below, list | tuple) else None
                 _walk(item, listed, f"{here}.{index}", sources)
-        elif is_given or (isinstance(given, dict) and name in given and child is None):
+        elif below is not None or (is_object and name in given and child is None):
             sources[here] = "request"
         else:
-            is_derived = field.default is None and child is not None
-            sources[here] = "derived" if is_derived else "default"
+            sources[here] = "default" if has_default or child is None else "derived"
+
+
+@cache
+def _fields(model: type[ConfigModel]) -> tuple[tuple[str, bool], ...]:
+    """The names of a model's fields, and whether their default is anything but null."""
+    return tuple((name, field.default is not None) for name, field in model.model_fields.items())

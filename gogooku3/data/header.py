@@ -85,6 +85,10 @@ class DatasetHeader:
     created_at: str
     code_version: str
 
+    def __hash__(self) -> int:
+        # Mappings have no hash; the fingerprint stands for what they hold.
+        return hash((self.path, self.fingerprint))
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names in the order of the features' last axis."""

@@ -62,9 +62,7 @@ def test_dry_run_neither_uses_nor_answers_a_key(http: httpx.Client, spec: dict[s
 def test_create_under_way_is_409(running: Any, http: httpx.Client, spec: dict[str, Any]) -> None:
     headers = {"Idempotency-Key": "slow"}
     with running.database.session() as session:
-        idempotency.begin(
-            session, caller="open", route="POST /v1/jobs", key="slow", body_sha256="0" * 64
-        )
+        idempotency.begin(session, idempotency.Asked("open", "POST /v1/jobs", "slow", "0" * 64))
         answer = http.post("/v1/jobs", json=spec, headers=headers)
         assert answer.status_code == 409
         assert answer.json()["code"] == "idempotency-in-flight"
@@ -104,3 +102,32 @@ def test_creates_without_a_key_are_all_different(http: httpx.Client, spec: dict[
     for _ in range(2):
         http.post("/v1/jobs", json=spec)
     assert len(jobs_of(http, "keyless")) == 2
+
+
+def test_storm_of_creates_makes_each_job_once(
+    running: Any, http: httpx.Client, spec: dict[str, Any]
+) -> None:
+    """Faulty, repeated and plain requests at once: each gets its own answer."""
+    spec["labels"] = {"g": "storm"}
+
+    def post(number: int) -> httpx.Response:
+        headers = {"Idempotency-Key": f"storm-{number % 10}"} if number % 2 else {}
+        body = spec | ({"extra": 1} if number % 5 == 0 else {"priority": number % 10})
+        return http.post("/v1/jobs", json=body, headers=headers)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(post, range(60)))
+    made = set()
+    for number, answer in enumerate(answers):
+        if number % 5 == 0:
+            assert answer.status_code == 422
+            assert [one["pointer"] for one in answer.json()["errors"]] == ["/extra"]
+        elif answer.status_code == 201:
+            assert answer.json()["priority"] == number % 10
+            assert answer.headers["location"].endswith(answer.json()["id"])
+            made.add(answer.json()["id"])
+        else:
+            assert (answer.status_code, number % 2) == (409, 1)
+    # 24 without a key, and one for each of four keys.
+    assert made == set(jobs_of(http, "storm"))
+    assert len(made) == 28

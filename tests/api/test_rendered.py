@@ -110,3 +110,29 @@ def test_fault_is_told_to_all_who_asked_and_to_nobody_after() -> None:
     asyncio.run(ask())
     with pytest.raises(RuntimeError):
         asyncio.run(Together(look).ask("bad"))
+
+
+def test_a_few_looks_side_by_side_each_of_a_few_keys() -> None:
+    """A look that hangs holds up those who are in it, and nobody is asked for twice."""
+    looks: list[list[int]] = []
+    may_go = threading.Event()
+
+    def look(keys: Sequence[int]) -> Mapping[int, int]:
+        looks.append(list(keys))
+        if 0 in keys:
+            may_go.wait(30)
+        return {key: -key for key in keys}
+
+    async def ask() -> None:
+        together = Together(look, at_once=3, side_by_side=2)
+        hanging = asyncio.create_task(together.ask(0))
+        while not looks:
+            await asyncio.sleep(0.01)
+        assert await asyncio.gather(*map(together.ask, range(1, 8))) == [-n for n in range(1, 8)]
+        assert not hanging.done()
+        may_go.set()
+        assert await hanging == 0
+
+    asyncio.run(ask())
+    assert sorted(key for keys in looks for key in keys) == list(range(8))
+    assert max(map(len, looks)) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,17 +13,13 @@ from sqlalchemy import func, select, text
 
 from app.db import Database, IdempotencyKey, Job
 from app.domain import IdempotencyInFlightError, IdempotencyMismatchError
-from app.jobs.idempotency import StoredAnswer, begin, complete
+from app.jobs.idempotency import Asked, StoredAnswer, begin, complete
 from app.jobs.submit import submit
 from gogooku3.config import JobSpec
 from gogooku3.data.header import DatasetHeader
 
-NAME: dict[str, Any] = {"caller": "open", "route": "POST /v1/jobs", "key": "k", "body_sha256": "b"}
-ANSWER: dict[str, Any] = {
-    "status": 201,
-    "response": {"id": "job_1"},
-    "headers": {"Location": "/v1/jobs/job_1"},
-}
+NAME = Asked(caller="open", route="POST /v1/jobs", key="k", body_sha256="b")
+ANSWER = StoredAnswer(201, {"id": "job_1"}, {"Location": "/v1/jobs/job_1"})
 GIVEN: dict[str, Any] = {
     "dataset": "jp",
     "config": {"data": {"split": {"train_end": "2020-06-30", "valid_end": "2020-09-30"}}},
@@ -36,14 +33,15 @@ def count(database: Database, table: type) -> int:
 
 def store(database: Database, **changes: str) -> None:
     with database.session() as session:
-        assert begin(session, **{**NAME, **changes}) is None
-        complete(session, **{**NAME, **changes}, **ANSWER)
+        asked = replace(NAME, **changes)
+        assert begin(session, asked) is None
+        complete(session, {asked: ANSWER})
 
 
 def test_the_first_answer_is_given_again(database: Database) -> None:
     store(database)
     with database.session() as session:
-        assert begin(session, **NAME) == StoredAnswer(**ANSWER)
+        assert begin(session, NAME) == ANSWER
 
 
 @pytest.mark.parametrize("changed", ["caller", "route", "key"])
@@ -56,28 +54,28 @@ def test_keys_of_others_are_others(changed: str, database: Database) -> None:
 def test_another_body_is_a_mistake(database: Database) -> None:
     store(database)
     with pytest.raises(IdempotencyMismatchError), database.session() as session:
-        begin(session, **{**NAME, "body_sha256": "other"})
+        begin(session, replace(NAME, body_sha256="other"))
 
 
 def test_while_the_first_is_at_work_the_second_does_not_wait(database: Database) -> None:
     with database.session() as first:
-        begin(first, **NAME)
+        begin(first, NAME)
         with pytest.raises(IdempotencyInFlightError), database.session() as second:
-            begin(second, **NAME)
+            begin(second, NAME)
         with database.session() as other:
-            assert begin(other, **{**NAME, "key": "other"}) is None
-        complete(first, **NAME, **ANSWER)
+            assert begin(other, replace(NAME, key="other")) is None
+        complete(first, {NAME: ANSWER})
     with database.session() as session:
-        assert begin(session, **NAME) is not None
+        assert begin(session, NAME) is not None
 
 
 def test_a_first_that_fails_leaves_nothing(database: Database) -> None:
     with database.session() as session:
-        begin(session, **NAME)
-        complete(session, **NAME, **ANSWER)
+        begin(session, NAME)
+        complete(session, {NAME: ANSWER})
         session.rollback()
     with database.session() as session:
-        assert begin(session, **NAME) is None
+        assert begin(session, NAME) is None
 
 
 def test_twenty_at_once_make_one_job(database: Database, header: DatasetHeader) -> None:
@@ -89,12 +87,11 @@ def test_twenty_at_once_make_one_job(database: Database, header: DatasetHeader) 
         while True:
             try:
                 with database.session() as session:
-                    stored = begin(session, **NAME)
+                    stored = begin(session, NAME)
                     if stored is not None:
                         return str(stored.response["id"])
                     job = submit(session, spec, given=GIVEN, header=header)
-                    answer = {**ANSWER, "response": {"id": job.id}}
-                    complete(session, **NAME, **answer)
+                    complete(session, {NAME: replace(ANSWER, response={"id": job.id})})
                     return job.id
             except IdempotencyInFlightError:
                 continue

@@ -59,6 +59,8 @@ class JsonLines(logging.Formatter):
 
 def configure() -> None:
     """Send every logger of this process to standard error as JSON lines."""
+    # Every request is a line: what no line shows is not found out either.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

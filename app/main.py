@@ -44,7 +44,7 @@ from app.api.record import batches
 from app.api.rendered import RenderedJobs
 from app.api.server import Server
 from app.api.submissions import AT_ONCE, SIDE_BY_SIDE, Submissions
-from app.api.together import Together
+from app.api.together import Alike, Together
 from app.api.wakes import Wakes
 from app.artifacts import StoreAwayError, artifacts_of
 from app.broker.doorbell import Doorbell
@@ -103,8 +103,8 @@ def create_app(
         keyring=Keyring(database),
         limiter=Limiter(redis_url),
         figures=Figures(database, settings.artifacts),
-        rendered=rendered,
         jobs=Together(rendered.look),
+        lists=Alike(rendered.page),
         submissions=Together(
             Submissions(database, settings.caches, doorbell).store,
             at_once=AT_ONCE,

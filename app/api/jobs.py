@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -29,6 +28,7 @@ from app.api.parameters import (
     StorableQuery,
     problems,
 )
+from app.api.rendered import Listing
 from app.api.server import Server, ServerDep
 from app.api.submissions import Asked
 from app.db import Job
@@ -115,7 +115,7 @@ def _create_alone(
     response_model=JobPage,
     responses={**NOT_MODIFIED, **problems()},
 )
-def list_jobs(
+async def list_jobs(
     request: Request,
     server: ServerDep,
     page_size: PageSize = 100,
@@ -148,18 +148,13 @@ def list_jobs(
         sweep_id=sweep_id,
     )
     try:
-        with server.database.reading() as session:
-            page = read.list_jobs(
-                session, where, order_by=order_by, page_size=page_size, page_token=page_token
-            )
-            items = server.rendered.summaries(session, page.items)
+        found = await server.lists.ask(Listing(where, order_by, page_size, page_token))
     except InvalidSpecError as error:
         raise QueryError(error.problems) from error
-    # A JobPage, put together from what is JSON already.
-    token = json.dumps(page.next_page_token)
-    content = b'{"items":[%b],"next_page_token":%b}' % (b",".join(items), token.encode())
-    etag = tag_of(content)
-    return fresh(etag) if unchanged(request, etag) else fresh(etag, content)
+    assert found is not None
+    if unchanged(request, found.etag):
+        return fresh(found.etag)
+    return fresh(found.etag, found.content)
 
 
 @reading.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from app.api.answers import JobAnswer, JobSummary
 from app.api.etag import tag_of
 from app.db import Job
 from app.db.database import Database
-from app.jobs.listing import LEFT_OUT
+from app.jobs.listing import LEFT_OUT, JobFilter, list_jobs
 
 KEPT_BYTES = 32 * 2**20
 """Of each kind."""
@@ -25,6 +26,24 @@ class Rendered:
     """An answer about a job as of one version of its row."""
 
     version: int
+    content: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of jobs that is asked for."""
+
+    where: JobFilter
+    order_by: str
+    page_size: int
+    page_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of jobs as it is answered."""
+
     content: bytes
     etag: str
 
@@ -76,7 +95,22 @@ class RenderedJobs:
                 found[job_id] = made or self._render(session.get_one(Job, job_id))
         return found
 
-    def summaries(self, session: Session, rows: Sequence[tuple[str, int]]) -> list[bytes]:
+    def page(self, asked: Listing) -> Listed:
+        """A JobPage, put together from what is JSON already. Raises InvalidSpecError."""
+        with self._database.reading() as session:
+            page = list_jobs(
+                session,
+                asked.where,
+                order_by=asked.order_by,
+                page_size=asked.page_size,
+                page_token=asked.page_token,
+            )
+            items = self._summaries_of(session, page.items)
+        token = json.dumps(page.next_page_token)
+        content = b'{"items":[%b],"next_page_token":%b}' % (b",".join(items), token.encode())
+        return Listed(content, tag_of(content))
+
+    def _summaries_of(self, session: Session, rows: Sequence[tuple[str, int]]) -> list[bytes]:
         """The short answers of jobs, by id and version, in their order."""
         found = {
             job_id: made.content

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from app.api.figures import Figures
 from app.api.keyring import Keyring
 from app.api.record import Batch, Place
-from app.api.rendered import Rendered, RenderedJobs
+from app.api.rendered import Listed, Listing, Rendered
 from app.api.submissions import Asked, Created
-from app.api.together import Together
+from app.api.together import Alike, Together
 from app.api.wakes import Wakes
 from app.artifacts import Artifacts
 from app.broker.limiter import Limiter
@@ -38,10 +38,10 @@ class Server:
     keyring: Keyring
     limiter: Limiter
     figures: Figures
-    rendered: RenderedJobs
-    """Jobs as they are answered, for lists and ..."""
     jobs: Together[str, Rendered]
-    """... for the many who ask for one job again and again."""
+    """Jobs as they are answered, for the many who ask for them again and again, ..."""
+    lists: Alike[Listing, Listed]
+    """... and lists of them."""
     submissions: Together[Asked, Created]
     """Jobs that many submit at the same time."""
     streamed: Together[Place, Batch]

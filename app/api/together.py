@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio.to_thread
 
@@ -63,6 +64,29 @@ class Together(Generic[Key, Found]):
         finally:
             # At once: whoever asks next has to start another.
             self._looking.discard(asyncio.current_task())
+
+
+class Alike(Generic[Key, Found]):
+    """Works out once what many ask for in the same words.
+
+    Each key has looks of its own: one that takes long holds up nobody but those who ask for the
+    same. Otherwise as `Together`.
+    """
+
+    def __init__(self, work: Callable[[Key], Found]) -> None:
+        self._work = work
+        # Each is kept by those who wait for it.
+        self._askers = WeakValueDictionary[Key, Together[Key, Found]]()
+
+    async def ask(self, key: Key) -> Found | None:
+        """What `work` answers. Raises what it raises."""
+        asker = self._askers.get(key)
+        if asker is None:
+            asker = self._askers[key] = Together(self._each)
+        return await asker.ask(key)
+
+    def _each(self, keys: Sequence[Key]) -> Mapping[Key, Found]:
+        return {key: self._work(key) for key in keys}
 
 
 def _open(

@@ -64,6 +64,10 @@ class JobFilter:
     """Part of the name or of the note, in any case, or the whole id."""
     sweep_id: str | None = None
 
+    def __hash__(self) -> int:
+        # A mapping has no hash of its own.
+        return hash((self.states, self.kind, frozenset(self.labels.items()), self.dataset, self.q))
+
 
 @dataclass(frozen=True)
 class JobPage:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, or_, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import bindparam, case, column, func, or_, select, text
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.orm import Session
 
-from app.db import Json, MetricBlock
+from app.db import Base, Json
 from app.db.metric_block import BLOCK
-
-# As fast as COPY for the sizes that come here, and its errors are SQLAlchemy's.
-_STORE = text(
-    """
-    INSERT INTO metric_points (job_id, name, step, value, attempt)
-    SELECT :job_id, name, step, value, :attempt
-    FROM unnest(CAST(:names AS text[]), CAST(:steps AS bigint[]), CAST(:values AS float8[]))
-         AS point (name, step, value)
-    """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +31,27 @@ def store_points(session: Session, job_id: str, attempt: int, points: Sequence[N
     """
     if not points:
         return
+    names = {name: place for place, name in enumerate({point.name for point in points}, 1)}
     session.execute(
         _STORE,
         {
             "job_id": job_id,
             "attempt": attempt,
-            "names": [point.name for point in points],
-            "steps": [point.step for point in points],
-            "values": [point.value for point in points],
+            "names": list(names),
+            "places": _array([names[point.name] for point in points]),
+            "steps": _array([point.step for point in points]),
+            "values": _array([point.value for point in points]),
         },
     )
     rows = list(_blocks(job_id, points))
     if rows:
-        _add_to_blocks(session, rows)
+        session.execute(_ADD_TO_BLOCKS, {"rows": rows})
+
+
+def _array(numbers: Sequence[float | None]) -> str:
+    """Numbers as PostgreSQL reads an array: the driver would look at each of thousands by
+    itself."""
+    return f"{{{json.dumps(numbers)[1:-1]}}}"
 
 
 def _blocks(job_id: str, points: Iterable[NewPoint]) -> Iterable[Json]:
@@ -80,9 +79,30 @@ def _blocks(job_id: str, points: Iterable[NewPoint]) -> Iterable[Json]:
         }
 
 
-def _add_to_blocks(session: Session, rows: Sequence[Json]) -> None:
-    statement = insert(MetricBlock)
-    new, old = statement.excluded, MetricBlock
+# As fast as COPY for the sizes that come here, and its errors are SQLAlchemy's. A name is sent
+# once, however many points it has.
+_STORE = text(
+    """
+    INSERT INTO metric_points (job_id, name, step, value, attempt)
+    SELECT :job_id, name, step, value, :attempt
+    FROM unnest(CAST(:places AS bigint[]), CAST(:steps AS bigint[]), CAST(:values AS float8[]))
+         AS point (place, step, value)
+    JOIN unnest(CAST(:names AS text[])) WITH ORDINALITY AS given (name, place) USING (place)
+    """
+)
+
+
+def _add_to_blocks() -> Insert:
+    """Rows of `_blocks`, each added to what there is of its block."""
+    table = Base.metadata.tables["metric_blocks"]
+    names = table.columns.keys()
+    rows = (
+        func.jsonb_to_recordset(bindparam("rows", type_=JSONB))
+        .table_valued(*(column(name, table.c[name].type) for name in names))
+        .render_derived(name="added", with_types=True)
+    )
+    statement = insert(table).from_select(names, select(*(rows.c[name] for name in names)))
+    new, old = statement.excluded, table.c
     is_lower = or_(
         old.low.is_(None),
         new.low < old.low,
@@ -93,17 +113,17 @@ def _add_to_blocks(session: Session, rows: Sequence[Json]) -> None:
         new.high > old.high,
         (new.high == old.high) & (new.high_step < old.high_step),
     )
-    least = case((new.first_step < old.first_step, new.first_step), else_=old.first_step)
-    most = case((new.last_step > old.last_step, new.last_step), else_=old.last_step)
     changes = {
         "points": old.points + new.points,
-        "first_step": least,
-        "last_step": most,
+        "first_step": func.least(old.first_step, new.first_step),
+        "last_step": func.greatest(old.last_step, new.last_step),
         "low": case((is_lower, new.low), else_=old.low),
         "low_step": case((is_lower, new.low_step), else_=old.low_step),
         "high": case((is_higher, new.high), else_=old.high),
         "high_step": case((is_higher, new.high_step), else_=old.high_step),
     }
     same = (old.job_id, old.name, old.block)
-    upsert = statement.on_conflict_do_update(index_elements=same, set_=changes)
-    session.execute(upsert, rows)
+    return statement.on_conflict_do_update(index_elements=same, set_=changes)
+
+
+_ADD_TO_BLOCKS = _add_to_blocks()

@@ -43,6 +43,7 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
     job = lock_running(session, job_id, attempt)
     known = _known_epochs(session, job_id, events)
     points: list[NewPoint] = []
+    last_epoch = None
     for event in _newest_place_only(events):
         match event:
             case StartEvent():
@@ -54,6 +55,7 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
             case EpochEvent() if event.epoch not in known:
                 known.add(event.epoch)
                 points += _epoch(session, job, event)
+                last_epoch = event.epoch
             case CheckpointEvent():
                 _checkpoint(session, job, event)
             case ResumePointEvent():
@@ -62,6 +64,8 @@ def record(session: Session, job_id: str, attempt: int, events: Sequence[Event])
                 _warning(session, job, event)
             case EpochEvent() | FailureEvent() | EndEvent() | DatasetEvent():
                 pass
+    if last_epoch is not None:
+        _update_attempt(session, job, last_epoch=last_epoch)
     store_points(session, job_id, attempt, points)
     session.flush()
     return job.last_seq
@@ -126,7 +130,6 @@ def _epoch(session: Session, job: Job, event: EpochEvent) -> list[NewPoint]:
     }
     payload = {"epoch": event.epoch, "metrics": metrics, "duration_s": event.duration_s}
     append(session, job, "epoch", payload, epoch=event.epoch)
-    _update_attempt(session, job, last_epoch=event.epoch)
     before = job.progress or {}
     if event.epoch > before.get("epochs_done", 0):
         job.metrics = metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
@@ -17,8 +17,7 @@ _KEPT = 4
 LAST_STEP = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A metric's value at the end of an epoch; null = undefined there."""
 
     step: int
@@ -29,14 +28,26 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A metric over the epochs."""
+    """A metric over the epochs, as columns: thousands of points cost no thousands of objects."""
 
     name: str
-    points: list[Point]
     total: int
     """Points there are in the range that was asked for."""
-    sampled: bool
-    """Whether some of them were left out."""
+    steps: Sequence[int]
+    values: Sequence[float | None]
+    ats: Sequence[datetime]
+    attempts: Sequence[int]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether some of them were left out."""
+        return len(self.steps) < self.total
+
+    @property
+    def points(self) -> list[Point]:
+        """The points, by step."""
+        columns = (self.steps, self.values, self.ats, self.attempts)
+        return [Point(*point) for point in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ def thinned(
             fine.append(one)
         else:
             coarse.append(one)
-    points: dict[str, list[Point]] = {one.name: [] for one in found}
+    columns = dict[str, list[Any]]()
 
     def read(statement: TextClause, some: Sequence[Extent], **more: Any) -> None:
         if not some:
@@ -142,8 +153,8 @@ def thinned(
             "end": window.end,
             **more,
         }
-        for name, step, value, at, attempt in session.execute(statement, parameters):
-            points[name].append(Point(step, value, at, attempt))
+        for name, *own in session.execute(statement, parameters):
+            columns[name] = own
 
     read(_WHOLE, whole)
     read(
@@ -160,11 +171,8 @@ def thinned(
         widths=[-(-(one.last // BLOCK - one.first // BLOCK + 1) // buckets) for one in coarse],
         **window.parameters(),
     )
-    return [
-        Series(one.name, own, one.total, sampled=len(own) < one.total)
-        for one in found
-        for own in (points[one.name],)
-    ]
+    nothing: list[Any] = [[], [], [], []]
+    return [Series(one.name, one.total, *columns.get(one.name, nothing)) for one in found]
 
 
 def _names(session: Session, job_id: str) -> list[str]:
@@ -207,12 +215,17 @@ _EXTENTS = text(
     """
 )
 
+_COLUMNS = """
+    name, array_agg(step ORDER BY step), array_agg(value ORDER BY step),
+    array_agg(at ORDER BY step), array_agg(attempt ORDER BY step)
+"""
+
 _WHOLE = text(
-    """
-    SELECT name, step, value, at, attempt FROM metric_points
+    f"""
+    SELECT {_COLUMNS} FROM metric_points
     WHERE job_id = :job_id AND name = ANY (CAST(:names AS text[]))
       AND step BETWEEN :start AND :end
-    ORDER BY name, step
+    GROUP BY name
     """
 )
 
@@ -222,13 +235,13 @@ _WANTED = """
 """
 
 # Of each bucket, the steps that are kept, and then their points.
-_KEEP = """
-    SELECT point.name, point.step, point.value, point.at, point.attempt
+_KEEP = f"""
+    SELECT {_COLUMNS}
     FROM (SELECT DISTINCT name, unnest(ARRAY[first_step, last_step, low_step, high_step]) AS step
           FROM bucket) AS kept
-    JOIN metric_points AS point
-      ON point.job_id = :job_id AND point.name = kept.name AND point.step = kept.step
-    ORDER BY point.name, point.step
+    JOIN metric_points AS point USING (name, step)
+    WHERE point.job_id = :job_id
+    GROUP BY name
 """
 
 _FINE = text(

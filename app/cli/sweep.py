@@ -13,7 +13,7 @@ from app.cli.console import answer, answer_json, note
 from app.cli.failures import FAILED
 from app.cli.options import ApiKey, AsJson, Url
 from app.cli.spec import read_labels, read_spec
-from app.cli.sweep_view import short_params, summary, sweep_view
+from app.cli.sweep_view import print_preview, short_params, summary, sweep_view
 from app.cli.table import cell, print_fields, print_table, size
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PREFIX = "swp_"
 LOOK_EVERY_S = 1.0
+ANALYSED_WITHIN_S = 30.0
+"""A worker rests between analyses; the last one of a sweep is seldom later than this."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,7 +63,11 @@ def sweep(
         given["labels"] = {**given.get("labels", {}), **read_labels(label)}
     with connect(url, api_key, is_following=watch) as client:
         if preview:
-            answer_json(client.sweeps.preview(given))
+            found = client.sweeps.preview(given)
+            if as_json:
+                answer_json(found)
+            else:
+                print_preview(found)
             return
         made = client.sweeps.create(given, idempotency_key=idempotency_key)
         page = f"{client.url}/sweeps/{made.id}"
@@ -180,12 +186,27 @@ def _print_end(client: Client, found: Sweep) -> None:
         note(str(found.reason.get("message")))
     if found.best is None:
         return
-    best = client.sweeps.best(found.id)
+    best = _analysed(client, found)
     goal = found.objectives[0]["metric"]
     fields: dict[str, Any] = {"best trial": best.number, goal: best.value, **best.params}
     fields |= _luck(best)
     print_fields(fields)
     note(f"fetch its checkpoint with: gogooku3 fetch {found.id} --best -o .")
+
+
+def _analysed(client: Client, found: Sweep) -> BestTrial:
+    """The best trial; a worker is given the time to say of all trials how much of it is luck."""
+    ended = sum(found.counts.get(state, 0) for state in ("succeeded", "pruned", "failed"))
+    ended += found.counts.get("cancelled", 0)
+    deadline = time.monotonic() + ANALYSED_WITHIN_S
+    while True:
+        best = client.sweeps.best(found.id)
+        if (best.selection or {}).get("trials") == ended:
+            return best
+        if time.monotonic() > deadline:
+            # What was worked out for some of them would be told of all.
+            return best.model_copy(update={"selection": None})
+        time.sleep(LOOK_EVERY_S)
 
 
 def _luck(best: BestTrial) -> dict[str, Any]:

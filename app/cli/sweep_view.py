@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from app.cli.console import answer, answer_json, is_terminal
-from app.cli.table import NOTHING, cell, duration
+from app.cli.console import answer, answer_json, is_terminal, note
+from app.cli.table import NOTHING, cell, duration, print_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -141,6 +141,26 @@ class LiveTable:
 
 
 _STYLES = {"failed": "red", "pruned": "dim", "cancelled": "dim", "queued": "dim"}
+
+
+def print_preview(found: dict[str, Any]) -> None:
+    """How much a sweep would run, and the first values that it would try."""
+    counted = found["grid_size"]
+    of = "" if counted is None else f" with {counted} combinations"
+    answer(
+        f"{found['n_trials']} trials, {found['runs']} runs, {found['epochs']} epochs at most; "
+        f"{found['parameters']} parameters{of}"
+    )
+    for told in found["warnings"]:
+        note(f"note: {told}")
+    suggestions = found["suggestions"]
+    paths = list(dict.fromkeys(path for one in suggestions for path in one))
+    rows = [
+        [number, *(_param(one.get(path)) for path in paths)]
+        for number, one in enumerate(suggestions)
+    ]
+    print_table(["trial", *short_names(paths)], rows)
+    note("nothing is stored; all that the server answers: --json")
 
 
 def summary(sweep: Sweep) -> str:

@@ -111,12 +111,14 @@ class _Step:
             if result is not None:
                 self._tell(search, number, runs[number][0].id, result)
                 return 0
-        if sweep.state is SweepState.PAUSED:
+        is_whole = sweep.created_trials >= sweep.n_trials
+        if sweep.state is SweepState.PAUSED and (runs or not is_whole):
             return None
         if sweep.cancel_requested_at is None and self._is_over_budget(search):
             return 0
-        if sweep.cancel_requested_at is not None or sweep.created_trials >= sweep.n_trials:
+        if sweep.cancel_requested_at is not None or is_whole:
             if not runs:
+                # A paused one too: nothing is left that could go on.
                 self._end()
             if not runs or sweep.cancel_requested_at is not None:
                 return None
@@ -199,8 +201,8 @@ class _Step:
     def _end(self) -> None:
         sweep = self._row()
         is_wanted = sweep.cancel_requested_at is None and sweep.created_trials < sweep.n_trials
-        if is_wanted or sweep.state is SweepState.PAUSED:
-            return  # it was extended or paused at this moment
+        if is_wanted:
+            return  # it was extended at this moment
         complete = self.session.scalar(
             select(func.count()).where(Trial.sweep_id == sweep.id, Trial.outcome == "succeeded")
         )

@@ -16,7 +16,11 @@ def due(session: Session) -> list[str]:
             select(Sweep.id)
             .where(
                 Sweep.state.in_((SweepState.RUNNING, SweepState.PAUSED)),
-                or_(_has_ended_trial(), and_(Sweep.state == SweepState.RUNNING, _has_work())),
+                or_(
+                    _has_ended_trial(),
+                    _is_over(),
+                    and_(Sweep.state == SweepState.RUNNING, _has_work()),
+                ),
             )
             .order_by(Sweep.id)
         )
@@ -53,6 +57,12 @@ def _has_ended_trial() -> ColumnElement[bool]:
     )
 
 
+def _is_over() -> ColumnElement[bool]:
+    """Nothing is to come, and the study knows of everything: the sweep has to be ended."""
+    untold = select(Trial.number).where(Trial.sweep_id == Sweep.id, Trial.told_at.is_(None))
+    return and_(~_wants_more(), ~untold.correlate(Sweep).exists())
+
+
 def _has_work() -> ColumnElement[bool]:
     live = (
         select(func.count())
@@ -60,10 +70,8 @@ def _has_work() -> ColumnElement[bool]:
         .correlate(Sweep)
         .scalar_subquery()
     )
-    untold = select(Trial.number).where(Trial.sweep_id == Sweep.id, Trial.told_at.is_(None))
-    wants_more = and_(Sweep.cancel_requested_at.is_(None), Sweep.created_trials < Sweep.n_trials)
-    return or_(
-        Sweep.is_prepared.is_(False),
-        and_(wants_more, live < Sweep.max_parallel),
-        and_(~wants_more, ~untold.correlate(Sweep).exists()),
-    )
+    return or_(Sweep.is_prepared.is_(False), and_(_wants_more(), live < Sweep.max_parallel))
+
+
+def _wants_more() -> ColumnElement[bool]:
+    return and_(Sweep.cancel_requested_at.is_(None), Sweep.created_trials < Sweep.n_trials)

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from app.cli.sweep_view import Lines, LiveTable, short_names, short_params, summary
+from app.cli.sweep_view import (
+    Lines,
+    LiveTable,
+    print_preview,
+    short_names,
+    short_params,
+    summary,
+)
 from gogooku3.client import Sweep, Trial
 
 
@@ -52,6 +59,31 @@ def test_each_ended_trial_is_one_line_once(capsys: pytest.CaptureFixture[str]) -
         "trial 0 (1/5)  pruned  lr=0.00123 layers=2",
         "trial 1 (2/5)  succeeded  0.0500  best so far  lr=0.00123 layers=2",
     ]
+
+
+def test_preview_is_read_by_people(capsys: pytest.CaptureFixture[str]) -> None:
+    print_preview(
+        {
+            "n_trials": 6,
+            "runs": 12,
+            "epochs": 120,
+            "parameters": 2,
+            "grid_size": 6,
+            "warnings": ["model.gat.dropout is left out by some trials"],
+            "suggestions": [
+                {"optimizer.lr": 0.00123456, "model.gat.layers": 0},
+                {"optimizer.lr": 0.01, "model.gat.layers": 2, "model.gat.dropout": 0.25},
+            ],
+        }
+    )
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "6 trials, 12 runs, 120 epochs at most; 2 parameters with 6 combinations",
+        "trial\tlr\tlayers\tdropout",
+        "0\t0.00123\t0\t–",
+        "1\t0.01\t2\t0.25",
+    ]
+    assert told.err.splitlines()[0] == "note: model.gat.dropout is left out by some trials"
 
 
 def test_live_table_shows_what_runs_and_the_best() -> None:

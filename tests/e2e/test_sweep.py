@@ -36,6 +36,8 @@ def test_sweep_from_the_command_line_to_its_best_checkpoint(
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert lines[0].startswith("trial 0 (1/2)  succeeded")
+    # How much is luck is said of all trials or not at all.
+    assert "best of\t2" in lines
     sweep_id = next(word for word in shown.stderr.split() if word.startswith("swp_"))
     assert f"gogooku3 fetch {sweep_id} --best" in shown.stderr
 

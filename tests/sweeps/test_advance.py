@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from app.db import Sweep
 from app.domain import DatasetInUseError, InvalidSpecError, InvalidStateError, JobState, SweepState
 from app.jobs.datasets import delete_dataset
 from app.jobs.outcome import Outcome
@@ -233,6 +234,37 @@ def test_pause_may_let_what_runs_finish(field: Field) -> None:
     job = field.jobs(sweep_id)[0]
     assert job.state is JobState.RUNNING
     assert job.pause_requested_at is None
+
+
+def test_paused_sweep_of_which_all_trials_have_ended_has_ended(field: Field) -> None:
+    sweep_id = field.create(n_trials=1)
+    field.advance(sweep_id)
+    field.run()
+    with field.database.session() as session:
+        pause(session, sweep_id)
+    assert waiting(field) == [sweep_id]
+    field.advance(sweep_id)
+    assert field.sweep(sweep_id).state is SweepState.SUCCEEDED
+    # Paused between the study's hearing of the last trial and the end.
+    with field.database.session() as session:
+        sweep = session.get_one(Sweep, sweep_id)
+        sweep.state, sweep.finished_at = SweepState.PAUSED, None
+    assert waiting(field) == [sweep_id]
+    field.advance(sweep_id)
+    assert field.sweep(sweep_id).state is SweepState.SUCCEEDED
+    assert waiting(field) == []
+
+
+def test_paused_sweep_with_too_many_failures_fails_with_its_last_trial(field: Field) -> None:
+    sweep_id = field.create(n_trials=1, max_failures=0)
+    field.advance(sweep_id)
+    field.end(Outcome.FAILED)
+    with field.database.session() as session:
+        pause(session, sweep_id)
+    field.advance(sweep_id)
+    found = field.sweep(sweep_id)
+    assert found.state is SweepState.FAILED
+    assert (found.reason or {})["code"] == "too-many-failures"
 
 
 def test_ended_sweep_is_extended(field: Field) -> None:

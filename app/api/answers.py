@@ -175,6 +175,15 @@ class JobsMetrics(Answer):
     """Ids that no job has (any more)."""
 
 
+class OutputsAnswer(Answer):
+    """Which of a job's outputs there are by now; each has an address of its own name."""
+
+    job_id: str
+    daily: bool
+    predictions: bool
+    importance: bool
+
+
 class DailyValues(Answer):
     """One daily series: a value for each of `dates`."""
 

@@ -11,7 +11,13 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from app.api.answers import DailyAnswer, DailyValues, FeatureWeight, ImportanceAnswer
+from app.api.answers import (
+    DailyAnswer,
+    DailyValues,
+    FeatureWeight,
+    ImportanceAnswer,
+    OutputsAnswer,
+)
 from app.api.auth import reader
 from app.api.errors import QueryError
 from app.api.etag import NOT_MODIFIED, cacheable, matches
@@ -35,6 +41,34 @@ Read = TypeVar("Read")
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(reader), StorableQuery])
 
 _ARROW_CONTENT = {ARROW: {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.get(
+    "/{job_id}/outputs",
+    summary="See which outputs a job has",
+    response_model=OutputsAnswer,
+    responses={**NOT_MODIFIED, **problems(404)},
+)
+def get_outputs(request: Request, server: ServerDep, job_id: JobId) -> Response:
+    """Whether `/daily`, `/predictions` and `/importance` have something to answer with: none has
+    before the first epoch, and not every model weighs its features.
+    """
+    with server.database.reading() as session:
+        folders = read.output_folders(session, job_id)
+
+    def has(name: str) -> bool:
+        found = _find(server, folders, name)
+        if found is not None:
+            found.close()
+        return found is not None
+
+    answer = OutputsAnswer(
+        job_id=job_id,
+        daily=has(SERIES_FILE),
+        predictions=has(PREDICTIONS_FILE),
+        importance=has(SELECTION_FILE),
+    )
+    return cacheable(request, answer)
 
 
 @router.get(
@@ -189,12 +223,20 @@ def _open(server: Server, job_id: str, name: str) -> StoredFile:
     """The newest attempt's file of that name. Raises NotFoundError, NoOutputError."""
     with server.database.session() as session:
         folders = read.output_folders(session, job_id)
+    found = _find(server, folders, name)
+    if found is None:
+        message = f"job {job_id} has no {name}: no epoch is complete, or its model has none"
+        raise NoOutputError(message)
+    return found
+
+
+def _find(server: Server, folders: Sequence[str], name: str) -> StoredFile | None:
     for folder in folders:
         try:
             return server.artifacts.open(f"{folder}/{name}")
         except MissingFileError:
             continue
-    raise NoOutputError(f"job {job_id} has no {name}: no epoch is complete, or its model has none")
+    return None
 
 
 def _readable(job_id: str, act: Callable[[], Read]) -> Read:

@@ -132,6 +132,30 @@ def test_daily_series_as_json_and_as_arrow(
     assert http.get(path, params={"names": "rank_ik"}).status_code == 422
 
 
+def test_outputs_say_what_can_be_asked_for(
+    http: httpx.Client, running: Any, template: dict[str, Any], trained: str
+) -> None:
+    found = http.get(f"/v1/jobs/{trained}/outputs")
+    assert found.json() == {
+        "job_id": trained,
+        "daily": True,
+        "predictions": True,
+        "importance": True,
+    }
+    waiting = http.post("/v1/jobs", json=template).json()["id"]
+    assert set(http.get(f"/v1/jobs/{waiting}/outputs").json().values()) == {waiting, False}
+    # A model that does not weigh its features leaves the other two.
+    weights: Path = running.settings.artifacts / trained / "attempt-1" / SELECTION_FILE
+    kept = weights.read_bytes()
+    weights.unlink()
+    etag = {"If-None-Match": found.headers["etag"]}
+    less = http.get(f"/v1/jobs/{trained}/outputs", headers=etag)
+    weights.write_bytes(kept)
+    assert less.json()["daily"]
+    assert not less.json()["importance"]
+    assert http.get(f"/v1/jobs/job_{'0' * 26}/outputs").status_code == 404
+
+
 def test_the_weights_of_the_features(client: Client, trained: str) -> None:
     newest = client.jobs.importance(trained)
     assert list(newest.weights.items()) == [("b", 0.7), ("a", 0.3)]

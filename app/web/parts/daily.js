@@ -25,27 +25,21 @@ export function dailyCharts(path, job, signal) {
 
   async function load() {
     try {
+      const has = await get(`${path}/outputs`, undefined, { signal });
+      if (!has.daily) return;
       answer = await get(`${path}/daily`, { names: NAMES.join(",") }, { signal });
+      element.hidden = false;
+      epoch.textContent = `epoch ${answer.epoch}, ${answer.split}`;
+      draw();
+      features.element.hidden = !has.importance;
+      if (has.importance) await weigh();
     } catch (problem) {
-      if (problem.status !== 404) complain(problem);
-      return;
+      complain(problem);
     }
-    element.hidden = false;
-    epoch.textContent = `epoch ${answer.epoch}, ${answer.split}`;
-    draw();
-    await weigh();
   }
 
   async function weigh() {
-    let found;
-    try {
-      found = await get(`${path}/importance`, undefined, { signal });
-    } catch (problem) {
-      features.element.hidden = problem.status === 404;
-      if (problem.status !== 404) complain(problem);
-      return;
-    }
-    features.element.hidden = false;
+    const found = await get(`${path}/importance`, undefined, { signal });
     const top = found.features.slice(0, MOST_FEATURES).reverse();
     features.draw(() => ({
       traces: [{ type: "bar", orientation: "h", y: top.map((one) => one.name), x: top.map((one) => one.weight), marker: { color: colour("series-3", 0.75) }, hovertemplate: "%{x:.2%}<extra></extra>" }],

@@ -116,8 +116,13 @@ def _validation(request: Request, error: Exception) -> Response:
     """What FastAPI found in path and query; bodies are checked by the use-cases."""
     assert isinstance(error, RequestValidationError)
     found = error.errors()
-    if any(item["loc"][0] == "path" for item in found):
-        return problem(request, 404, NotFoundError.code, "There is no such thing.")
+    if bad := [item for item in found if item["loc"][0] == "path"]:
+        # `job_id` in the path: what stands there cannot be the id of any job.
+        words = [
+            f"no {str(item['loc'][1]).removesuffix('_id')} can be called {item['input']!r}"
+            for item in bad
+        ]
+        return problem(request, 404, NotFoundError.code, "; ".join(words))
     problems = [
         Problem(
             pointer(tuple(item["loc"])),

@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from app.cli import actions, audit, data, db, jobs, keys, queue, server, sweep, train
+from app.cli import (
+    actions,
+    audit,
+    comparison,
+    data,
+    db,
+    jobs,
+    keys,
+    queue,
+    server,
+    sweep,
+    train,
+)
 from app.cli.console import answer, answer_json
 from app.cli.failures import explain
 from app.cli.options import AsJson
@@ -39,7 +51,8 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # Wide enough for the commands' own sentences on a terminal that is.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
 
@@ -71,6 +84,7 @@ keys.add_to(app)
 audit.add_to(app)
 data.add_to(app)
 jobs.add_to(app)
+comparison.add_to(app)
 actions.add_to(app)
 queue.add_to(app)
 sweep.add_to(app)

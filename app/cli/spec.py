@@ -19,7 +19,9 @@ def read_spec(path: str) -> dict[str, Any]:
         else:
             with open(path, encoding="utf-8") as file:
                 text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise UsageError(f"cannot read {name}: {error}") from None
     try:
         spec = json.loads(text)

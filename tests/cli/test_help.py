@@ -27,7 +27,7 @@ def commands() -> list[tuple[str, ...]]:
 
 def test_the_commands_that_were_promised_are_there() -> None:
     promised = """up api worker submit jobs watch logs cancel fetch train version pause queue"""
-    promised += " resume retry clone update move workers sweep sweeps"
+    promised += " resume retry clone update move workers sweep sweeps compare"
     assert {(name,) for name in promised.split()} <= set(commands())
     grouped = {("db", "upgrade"), *(("keys", k) for k in ("create", "list", "revoke"))}
     assert grouped | {("data", k) for k in ("synth", "build", "inspect")} <= set(commands())

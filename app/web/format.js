@@ -5,11 +5,14 @@ export const NONE = "–";
 /** Four significant places as the field writes them: rank IC 0.0312, loss 0.9871, lr 2.0e-4. */
 export function number(value, places = 4) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
+  return value < 0 ? `−${size(-value, places)}` : size(value, places);
+}
+
+function size(value, places) {
   if (Number.isInteger(value)) return value.toLocaleString("en-US");
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(1).replace("-", "-");
-  if (size >= 1000) return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
-  return value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : places);
+  if (value < 1e-3 || value >= 1e6) return value.toExponential(1);
+  if (value >= 1000) return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return value.toFixed(value >= 100 ? 1 : value >= 10 ? 2 : places);
 }
 
 /** With its sign, as correlations are read. */

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.api.pages import ADDRESSES
 from tests.web.conftest import Watched, wait_until, wait_until_drawn
@@ -74,7 +75,12 @@ def test_figures_on_the_page_are_the_figures_of_the_api(
     best = finished["best"]
     figures = page.locator(".figures")
     expect(figures).to_contain_text(f"{abs(best['metrics']['valid/rank_ic']):.4f}")
-    expect(figures).to_contain_text(f"{best['metrics']['valid/sharpe']:.2f}")
+    expect(figures).to_contain_text(f"{abs(best['metrics']['valid/sharpe']):.2f}")
+    # The interval is that of the first horizon, and stands beside its value.
+    first = [
+        f"{abs(best['metrics'][f'valid/rank_ic{end}@1']):.3f}" for end in ("", "_low", "_high")
+    ]
+    expect(figures).to_contain_text(re.compile(r"at 1 d .{}.*\(.{} to .{}\)".format(*first)))
     wait_until_drawn(page, 6)
     answer = httpx.get(f"{stack.url}/v1/jobs/{finished['id']}/daily?names=rank_ic").json()
     values = next(one["values"] for one in answer["series"] if one["name"] == "rank_ic@1")
@@ -121,6 +127,50 @@ def test_form_is_checked_while_it_is_written_and_submits(
     httpx.post(f"{stack.url}/v1/jobs/{job['id']}/cancel?force=true")
 
 
+def test_form_has_the_fields_that_the_schema_has(watched: Watched, stack: Any) -> None:
+    schemas = httpx.get(f"{stack.url}/openapi.json").json()["components"]["schemas"]
+    page = watched.go("/submit?dataset=tiny")
+    expect(page.get_by_label("Dataset", exact=True)).to_have_value("tiny")
+    expect(page.get_by_text("Ready to submit")).to_be_visible()
+
+    def kind_of(path: str) -> Locator:
+        return page.locator(f'.field[data-pointer="{path}/kind"] select')
+
+    def fields_of(path: str) -> set[str]:
+        found = page.locator(f'[data-pointer^="{path}/"]').evaluate_all(
+            "all => all.map((one) => one.dataset.pointer)"
+        )
+        return {one.removeprefix(f"{path}/").partition("/")[0] for one in found}
+
+    # The fields of a model are those of its schema; what was set for the other model is gone.
+    for kind, schema in (("lstm", "LstmConfig"), ("linear", "LinearConfig")):
+        kind_of("/config/model").select_option(kind)
+        assert fields_of("/config/model") == set(schemas[schema]["properties"])
+        expect(page.locator("#json")).to_have_value(re.compile(rf'"kind": "{kind}"'))
+        expect(page.locator("#json")).not_to_have_value(re.compile("hidden_size"))
+        expect(page.get_by_text("Ready to submit")).to_be_visible()
+
+    # Another preset brings its own values, and what the server makes of them is shown.
+    page.get_by_label("Start from").select_option("AdaBelief, cosine restarts")
+    expect(kind_of("/config/optimizer")).to_have_value("adabelief")
+    effective = page.get_by_role("region", name="Effective configuration")
+    expect(effective).to_contain_text("scheduler.eta_min")
+
+    # What is typed as JSON is in the fields; what is not JSON is said and cannot be sent.
+    code = page.locator("#json")
+    spec = json.loads(code.input_value())
+    spec["config"]["optimizer"] = {"kind": "lion", "lr": 0.0004}
+    code.fill(json.dumps(spec))
+    expect(kind_of("/config/optimizer")).to_have_value("lion")
+    expect(page.locator('.field[data-pointer="/config/optimizer/lr"] input')).to_have_value(
+        "0.0004"
+    )
+    expect(effective).to_contain_text("lion")
+    code.fill("{")
+    expect(page.get_by_text("Not JSON yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_disabled()
+
+
 def test_clone_begins_from_the_job_it_is_of(
     watched: Watched, stack: Any, finished: dict[str, Any]
 ) -> None:
@@ -141,25 +191,89 @@ def test_comparison_says_what_differs(
     other = stack.submit(spec_of("the floor", epochs=1, kind="linear"))
     stack.wait_for(other["id"], "succeeded")
     page = watched.go("/")
-    for name in (finished["name"], "the floor"):
-        page.get_by_role("checkbox", name=f"Compare {name}").first.check()
+    for job in (finished, other):
+        page.locator("tr.row", has_text=job["id"]).get_by_role("checkbox").check()
     page.get_by_role("link", name="Compare 2").click()
     expect(page.locator("h1")).to_have_text("2 jobs compared")
     differing = page.get_by_role("region", name="What differs").last
     expect(differing.locator("tr", has_text="model.kind")).to_contain_text("linear")
     expect(differing.locator("tr", has_text="data.lookback")).to_have_count(0)
     wait_until_drawn(page, 2)
+    expect(page.get_by_text("Not a fair comparison")).to_have_count(0)
+
+    # The better figure of each row is marked, and the curves are the jobs' own.
+    ended = stack.job(other["id"])
+    values = [one["best"]["metrics"]["valid/rank_ic"] for one in (finished, ended)]
+    row = page.get_by_role("region", name="Best epochs").last.locator(
+        "tr", has=page.get_by_text("valid/rank_ic", exact=True)
+    )
+    expect(row.locator(".winner")).to_have_text(re.compile(f"{abs(max(values)):.4f}$"))
+    chart = page.locator("figure", has=page.get_by_role("heading", name="Rank IC", exact=True))
+    lengths = "node => node.data.map((one) => one.x.length)"
+    assert sorted(chart.locator(".js-plotly-plot").evaluate(lengths)) == [1, 2]
+
+    # The command line says the same.
+    told = json.loads(stack.run("compare", finished["id"], other["id"], "--json").stdout)
+    kinds = next(one["values"] for one in told["differs_in"] if one["path"] == "model.kind")
+    assert kinds == ["atft_gat_fan", "linear"]
+    assert [one["best"]["metrics"]["valid/rank_ic"] for one in told["jobs"]] == values
+    assert told["doubts"] == []
+
+
+def test_comparison_is_chosen_from_a_list_and_warns_of_other_days(
+    watched: Watched, stack: Any, finished: dict[str, Any], spec_of: Any, split: dict[str, Any]
+) -> None:
+    spec = spec_of("other days", epochs=1, kind="linear")
+    spec["config"]["data"]["split"] = split | {"embargo_days": 3}
+    other = stack.submit(spec)
+    page = watched.go("/compare")
+    go = page.get_by_role("button", name="Compare")
+    expect(go).to_be_disabled()
+    for job in (finished, other):
+        page.locator("tr", has_text=job["id"]).get_by_role("checkbox").check()
+    go.click()
+    expect(page.locator("h1")).to_have_text("2 jobs compared")
+    expect(page.get_by_text("Not a fair comparison")).to_be_visible()
+    expect(page.get_by_text("different splits")).to_be_visible()
+    assert stack.wait_for(other["id"], "succeeded", "failed")["state"] == "succeeded"
 
 
 def test_dataset_page_counts_what_the_dataset_holds(watched: Watched, stack: Any) -> None:
     dataset = httpx.get(f"{stack.url}/v1/datasets/tiny").json()
+    days = httpx.get(f"{stack.url}/v1/datasets/tiny/coverage").json()
     page = watched.go("/datasets")
     page.get_by_role("link", name="tiny").click()
     expect(page.locator(".figures")).to_contain_text(f"{dataset['rows']:,}")
+    expect(page.get_by_role("region", name="Quality report").first).to_be_visible()
+    for name, count in dataset["quality"].items():
+        expect(page.locator("dt", has_text=name.replace("_", " ")).first).to_be_visible()
+        expect(page.locator("dl.facts", has_text=name.replace("_", " ")).first).to_contain_text(
+            f"{count:,}"
+        )
+
+    # Every day and every feature that lacks something, as the API has them.
+    wait_until_drawn(page, 2)
+    coverage = page.locator("figure", has_text="Stocks by day").locator(".js-plotly-plot")
+    listed, scored, _ = coverage.evaluate("node => node.data.map((one) => Array.from(one.y))")
+    assert (listed, scored) == (days["stocks"], days["members"])
+    missing = page.locator("figure", has_text="Missing values").locator(".js-plotly-plot")
+    shares = {one["name"]: one["missing_share"] for one in dataset["features"]}
+    drawn = missing.evaluate(
+        "node => Object.fromEntries(node.data[0].y.map((y, at) => [y, node.data[0].x[at]]))"
+    )
+    assert drawn == {name: shares[name] for name in drawn}
+    assert max(drawn.values()) == max(shares.values())
+
+    table = page.get_by_role("region", name="Features").last
+    page.get_by_role("button", name="Missing").click()
+    worst = max(shares, key=lambda name: shares[name])
+    top = table.locator("tr.row").first.locator("code").first.inner_text()
+    assert shares[top] == shares[worst]
     page.get_by_role("searchbox", name="Find features").fill("volatility")
     wanted = [one for one in dataset["features"] if "volatility" in str(one).lower()]
     expect(page.get_by_text(f"{len(wanted)} features", exact=True)).to_be_visible()
-    wait_until_drawn(page, 1)
+    page.get_by_role("link", name="Train on it").click()
+    expect(page.get_by_label("Dataset", exact=True)).to_have_value("tiny")
 
 
 def test_reference_lists_every_endpoint_without_the_internet(watched: Watched, stack: Any) -> None:

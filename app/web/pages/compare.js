@@ -5,7 +5,7 @@ import { fill, h } from "../dom.js";
 import { NONE, flat, number, plain, signed } from "../format.js";
 import { mood, poll } from "../live.js";
 import { FINISHED, askedOf, badge, empty } from "../parts/marks.js";
-import { chart, epochs, lastAndBest, line, series } from "../parts/chart.js";
+import { chart, epochs, lastAndBest, line, seriesName } from "../parts/chart.js";
 import { plainTable } from "../parts/table.js";
 
 const MOST = 12;
@@ -90,7 +90,7 @@ export async function show(main, { query, signal, title }) {
 
 function swatch(at) {
   const mark = h("span", { class: "swatch" });
-  mark.style.background = series(at);
+  mark.style.background = `var(--${seriesName(at)})`;
   return mark;
 }
 

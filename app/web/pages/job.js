@@ -161,7 +161,8 @@ function trainedFigures(job) {
   const split = job.config?.early_stopping?.metric?.split("/")[0] ?? "valid";
   const of = (name) => best[`${split}/${name}`] ?? now[`${split}/${name}`] ?? null;
   const first = job.config?.data?.horizons?.[0];
-  const interval = first != null && of(`rank_ic_low@${first}`) != null ? `${signed(of(`rank_ic_low@${first}`), 3)} to ${signed(of(`rank_ic_high@${first}`), 3)} at ${first} d` : "mean over horizons";
+  // The mean over the horizons has no interval: that of the first horizon stands beside its own value.
+  const interval = first != null && of(`rank_ic_low@${first}`) != null ? `at ${first} d ${signed(of(`rank_ic@${first}`), 3)} (${signed(of(`rank_ic_low@${first}`), 3)} to ${signed(of(`rank_ic_high@${first}`), 3)})` : "mean over horizons";
   return figures([
     ["Best epoch", job.best?.epoch ?? NONE, job.config?.early_stopping?.metric],
     ["Rank IC", signed(of("rank_ic")), interval],

@@ -1,29 +1,24 @@
 // `/`: what runs, what waits, what has been learnt.
 
-import { address, all, get, post } from "../api.js";
+import { address, get, post } from "../api.js";
 import { fill, h, settle, text } from "../dom.js";
 import { NONE, ago, moment, signed } from "../format.js";
 import { poll } from "../live.js";
+import { jobList } from "../parts/job_list.js";
 import { STATES, askedOf, badge, bones, complain, empty, fault, labels, left, place, progressBar, share, sparkline } from "../parts/marks.js";
 import { sweepTable } from "../parts/sweeps.js";
 import { virtualTable } from "../parts/table.js";
 import { workerStrip } from "../parts/workers.js";
 
-const FIRST = 40; // a screen and a half: what is typed into a filter is answered at once
-const PAGE = 200;
-const MOST = 1000;
-const LIVE = ["queued", "running", "paused"];
 const SPARK = "valid/rank_ic";
 const FILTERS = ["q", "state", "dataset_id", "label"];
 
 export async function show(main, { query, signal, title }) {
   title("Jobs");
   const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
-  const jobs = new Map();
+  const jobs = jobList(filter, signal);
   const sparks = new Map();
   const chosen = new Set();
-  let token = null;
-  let loading = null;
 
   const compare = h("a", { class: "button", href: "/compare", hidden: true }, "Compare");
   const count = h("span", { class: "hint", role: "status" });
@@ -31,7 +26,7 @@ export async function show(main, { query, signal, title }) {
     label: "Jobs",
     id: (job) => job.id,
     isChosen: (job) => chosen.has(job.id),
-    onEnd: () => more(),
+    onEnd: () => jobs.more().then(drawIf).catch(complain),
     columns: columns(),
   });
   const holder = h("div", null, bones());
@@ -80,64 +75,46 @@ export async function show(main, { query, signal, title }) {
   }
 
   function filters() {
-    const changed = settle(() => restart(), 15);
-    const words = h("input", { type: "search", placeholder: "Name, note or id", "aria-label": "Find jobs by name, note or id", value: filter.q, oninput: () => ((filter.q = words.value.trim()), changed()) });
-    const state = h("select", { "aria-label": "State", onchange: () => ((filter.state = state.value), restart()) }, [h("option", { value: "" }, "Every state"), ...STATES.map((one) => h("option", { value: one }, one))]);
+    const words = h("input", { type: "search", placeholder: "Name, note or id", "aria-label": "Find jobs by name, note or id", value: filter.q, oninput: () => set("q", words) });
+    const state = h("select", { "aria-label": "State", onchange: () => set("state", state) }, [h("option", { value: "" }, "Every state"), ...STATES.map((one) => h("option", { value: one }, one))]);
     state.value = filter.state;
-    const dataset = h("input", { type: "search", placeholder: "Dataset", size: 12, "aria-label": "Only on this dataset", class: "narrow-off", value: filter.dataset_id, oninput: () => ((filter.dataset_id = dataset.value.trim()), changed()) });
-    const label = h("input", { type: "search", placeholder: "key:value", size: 12, "aria-label": "Only with this label, key:value", class: "narrow-off", value: filter.label, oninput: () => ((filter.label = label.value.trim()), changed()) });
-    return h("form", { class: "bar", role: "search", onsubmit: (event) => event.preventDefault() }, words, state, dataset, label);
+    const dataset = h("input", { type: "search", placeholder: "Dataset", size: 12, "aria-label": "Only on this dataset", class: "narrow-off", value: filter.dataset_id, oninput: () => set("dataset_id", dataset) });
+    const label = h("input", { type: "search", placeholder: "key:value", size: 12, "aria-label": "Only with this label, key:value", class: "narrow-off", value: filter.label, oninput: () => set("label", label) });
+    return h("form", { class: "bar", role: "search", onsubmit: (event) => event.preventDefault(), onfocusin: () => jobs.hold().then(drawIf).catch(complain) }, words, state, dataset, label);
   }
 
-  function asked() {
-    // A label that is still being typed is not yet a filter.
-    return { ...filter, label: /^[^:]+:/.test(filter.label) ? filter.label : "" };
+  function set(name, input) {
+    filter[name] = input.value.trim();
+    remember();
+    if (jobs.isWhole()) drawAll();
+    else ask();
   }
 
-  let round = 0;
-  async function restart() {
-    history.replaceState(null, "", address("/", filter));
-    const mine = (round += 1);
+  const remember = settle(() => history.replaceState(null, "", address("/", filter)), 200);
+  const ask = settle(() => find(), 15);
+
+  async function find() {
     try {
-      const page = await get("/v1/jobs", { ...asked(), page_size: FIRST }, { signal });
-      if (mine !== round) return;
-      jobs.clear();
-      take(page.items);
-      token = page.next_page_token;
-      drawAll();
-      measure();
+      drawIf(await jobs.find());
     } catch (problem) {
-      if (mine === round && problem.name !== "AbortError") fill(holder, fault(problem, restart));
+      if (problem.name !== "AbortError") fill(holder, fault(problem, find));
     }
   }
 
-  function more() {
-    if (!token || loading || jobs.size >= MOST) return;
-    const mine = round;
-    loading = get("/v1/jobs", { ...asked(), page_size: PAGE, page_token: token }, { signal })
-      .then((page) => {
-        if (mine !== round) return;
-        take(page.items);
-        token = page.next_page_token;
-        drawAll();
-      })
-      .catch(complain)
-      .finally(() => (loading = null));
-  }
-
-  function take(items) {
-    for (const job of items) jobs.set(job.id, job);
+  function drawIf(isOther) {
+    if (isOther) drawAll();
   }
 
   function drawAll() {
-    const rows = [...jobs.values()].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
-    text(count, rows.length ? `${rows.length.toLocaleString("en-US")}${token ? "+" : ""} jobs` : "");
+    const rows = jobs.rows();
+    text(count, rows.length ? `${rows.length.toLocaleString("en-US")}${jobs.hasMore() ? "+" : ""} job${rows.length === 1 ? "" : "s"}` : "");
     if (!rows.length) {
       fill(holder, FILTERS.some((name) => filter[name]) ? empty("No job fits", "Loosen the filters above.") : welcome());
       return;
     }
     if (!holder.contains(table.element)) fill(holder, table.element);
     table.rows(rows);
+    measureSoon();
   }
 
   /** Series for the sparklines of the rows in sight, in one request. */
@@ -155,26 +132,11 @@ export async function show(main, { query, signal, title }) {
     }
     table.redraw();
   }
-  table.element.addEventListener("scroll", settle(() => measure().catch(complain), 200), { passive: true });
+  const measureSoon = settle(() => measure().catch(complain), 200);
+  table.element.addEventListener("scroll", measureSoon, { passive: true });
 
-  /** What moves: the jobs that wait or run, the newest, and those that have just ended. */
   async function refresh() {
-    const mine = round;
-    const states = filter.state ? [filter.state] : LIVE;
-    const [live, newest] = await Promise.all([
-      all("/v1/jobs", { ...asked(), state: states }, { most: 200, signal }),
-      get("/v1/jobs", { ...asked(), page_size: 20 }, { signal }),
-    ]);
-    if (mine !== round) return;
-    const seen = new Set([...live.items, ...newest.items].map((job) => job.id));
-    const ended = [...jobs.values()].filter((job) => LIVE.includes(job.state) && !seen.has(job.id)).slice(0, 20);
-    const last = await Promise.all(ended.map((job) => get(`/v1/jobs/${job.id}`, undefined, { signal })));
-    if (mine !== round) return;
-    const before = JSON.stringify([...jobs.values()].map((job) => [job.id, job.updated_at]));
-    take([...newest.items, ...last]);
-    for (const job of live.items) if (jobs.has(job.id) || !token) jobs.set(job.id, job);
-    for (const job of last) if (filter.state && job.state !== filter.state) jobs.delete(job.id);
-    if (before !== JSON.stringify([...jobs.values()].map((job) => [job.id, job.updated_at]))) drawAll();
+    drawIf(await jobs.refresh());
     await measure();
   }
 
@@ -185,7 +147,7 @@ export async function show(main, { query, signal, title }) {
     fill(sweeps, h("section", { class: "card" }, h("header", null, h("h2", null, "Sweeps"), h("a", { href: "/sweeps" }, "All sweeps")), sweepTable(found.items)));
   }
 
-  await restart();
+  await find();
   poll(refresh, { signal });
   poll(surroundings, { every: 4000, signal, onProblem: (problem, failures) => failures === 1 && fill(strip, fault(problem)) });
 }

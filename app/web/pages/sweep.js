@@ -5,7 +5,7 @@ import { fill, h } from "../dom.js";
 import { NONE, ago, duration, moment, number, percent, plain, signed } from "../format.js";
 import { poll } from "../live.js";
 import { confirmed, form } from "../parts/ask.js";
-import { STATES, badge, bones, card, complain, empty, facts, figures, labels, progressBar, toast } from "../parts/marks.js";
+import { STATES, askedOf, badge, bones, card, complain, empty, facts, figures, labels, progressBar, toast } from "../parts/marks.js";
 import { parallel } from "../parts/parallel.js";
 import { front, history, importances, slices } from "../parts/search_plots.js";
 import { trialCounts } from "../parts/sweeps.js";
@@ -85,7 +85,7 @@ export async function show(main, { parameters: [id], signal, title }) {
         h(
           "div",
           { class: "stack tight" },
-          h("div", { class: "bar" }, h("h1", null, sweep.name ?? "unnamed sweep"), badge(sweep.state), labels(sweep.labels)),
+          h("div", { class: "bar" }, h("h1", null, sweep.name ?? "unnamed sweep"), badge(sweep.state, askedOf(sweep)), labels(sweep.labels)),
           h("div", { class: "lead" }, h("span", { class: "mono" }, sweep.id), sweep.dataset ? h("span", null, "on ", h("a", { href: `/datasets/${encodeURIComponent(sweep.dataset)}` }, sweep.dataset)) : null, h("span", null, "created ", h("time", { datetime: sweep.created_at, title: moment(sweep.created_at) }, ago(sweep.created_at))), h("span", null, `${sweep.config.sampler.kind} sampler, ${sweep.config.pruner.kind === "none" ? "no" : sweep.config.pruner.kind} pruner`)),
         ),
         buttons(isOver),
@@ -102,6 +102,9 @@ export async function show(main, { parameters: [id], signal, title }) {
   }
 
   function buttons(isOver) {
+    const isEnding = Boolean(sweep.cancel_requested_at) && !isOver;
+    // Cancelled, but what ran was left to run to its end: that can still be stopped, too.
+    const isFinishing = [...jobs.values()].some((job) => job.state === "running" && !job.cancel_requested_at);
     const act = (verb, words, query) => async () => {
       try {
         await post(`${path}/${verb}`, undefined, { query });
@@ -112,7 +115,8 @@ export async function show(main, { parameters: [id], signal, title }) {
       }
     };
     async function cancel() {
-      if (await confirmed("Cancel this sweep?", "No new trial starts; the trials that run write a checkpoint and stop.", "Cancel the sweep")) await act("cancel", "Asked it to stop")();
+      const said = sweep.cancel_requested_at ? "No new trial starts. Those that still run to their end write a checkpoint and stop." : "No new trial starts; the trials that run write a checkpoint and stop.";
+      if (await confirmed("Cancel this sweep?", said, "Cancel the sweep")) await act("cancel", "Asked it to stop")();
     }
     async function extend() {
       const field = h("input", { type: "number", id: "extend", min: 1, max: 10000, value: sweep.n_trials + 10 });
@@ -122,10 +126,10 @@ export async function show(main, { parameters: [id], signal, title }) {
     return h(
       "div",
       { class: "bar", role: "group", "aria-label": "Actions" },
-      sweep.state === "running" ? h("button", { class: "button", type: "button", onclick: act("pause", "No new trial starts") }, "Pause") : null,
+      sweep.state === "running" && !isEnding ? h("button", { class: "button", type: "button", onclick: act("pause", "No new trial starts") }, "Pause") : null,
       sweep.state === "paused" ? h("button", { class: "button first", type: "button", onclick: act("resume", "It goes on") }, "Resume") : null,
-      ["cancelled", "failed"].includes(sweep.state) ? null : h("button", { class: "button", type: "button", onclick: extend }, "Extend"),
-      isOver ? null : h("button", { class: "button danger", type: "button", onclick: cancel }, "Cancel"),
+      isEnding || ["cancelled", "failed"].includes(sweep.state) ? null : h("button", { class: "button", type: "button", onclick: extend }, "Extend"),
+      isOver || (isEnding && !isFinishing) ? null : h("button", { class: "button danger", type: "button", onclick: cancel }, isEnding ? "Stop its runs" : "Cancel"),
     );
   }
 

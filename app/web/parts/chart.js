@@ -5,7 +5,8 @@ import { NONE, number } from "../format.js";
 
 const FILES = new URL("..", import.meta.url);
 const STYLES = ["plotly.js-style-global", "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53"];
-const drawn = new Set();
+const shown = new Set();
+const colours = new Map();
 let loading = null;
 
 function plotly() {
@@ -21,18 +22,23 @@ function plotly() {
 
 /** A colour of the design as plotly.js wants it. */
 export function colour(name, alpha) {
-  const probe = h("span");
-  probe.style.color = `var(--${name})`;
-  probe.hidden = true;
-  document.body.append(probe);
-  const found = getComputedStyle(probe).color;
-  probe.remove();
+  // Kept until the theme changes: to ask for one makes the browser work out every style.
+  if (!colours.has(name)) {
+    const probe = h("span");
+    probe.style.color = `var(--${name})`;
+    probe.hidden = true;
+    document.body.append(probe);
+    colours.set(name, getComputedStyle(probe).color);
+    probe.remove();
+  }
+  const found = colours.get(name);
   if (alpha === undefined) return found;
   const [r, g, b] = found.match(/[\d.]+/g);
   return `rgba(${r},${g},${b},${alpha})`;
 }
 
-export const series = (at) => colour(`series-${(at % 6) + 1}`);
+export const seriesName = (at) => `series-${(at % 6) + 1}`;
+export const series = (at) => colour(seriesName(at));
 
 function layoutOf(given) {
   const soft = colour("soft");
@@ -59,52 +65,102 @@ function layoutOf(given) {
 const BUTTONS = [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS, doubleClick: "reset+autosize" };
 
+// Charts are drawn when they come into sight or close to it, one at a time, and between two of them
+// the page answers: all at once, those of a thousand trials keep it from doing so for seconds.
+const due = new Set();
+let isDrawing = false;
+
+async function drawDue() {
+  if (isDrawing) return;
+  isDrawing = true;
+  for (const one of due) {
+    due.delete(one);
+    await one();
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  isDrawing = false;
+}
+
+const looks = new WeakMap();
+const sight = new IntersectionObserver((seen) => seen.forEach((one) => looks.get(one.target)(one.isIntersecting)), { rootMargin: "60% 0%" });
+
 /**
  * A figure with its title, a line of words for those who cannot see it, and the plot.
  * `draw(make)`: make() -> {traces, layout, words} or null when there is nothing to draw yet.
  */
 export function chart(title, { none = "Nothing to draw yet", high = false, extra, onClick } = {}) {
   const plot = h("div", { class: high ? "plot high" : "plot" });
-  const nothing = h("div", { class: "none" }, none);
+  const nothing = h("div", { class: high ? "none high" : "none" }, none);
   const words = h("span", { class: "hint" });
   const element = h("figure", { class: "card chart" }, h("figcaption", null, h("h3", null, title), extra ?? words), nothing, plot);
   plot.hidden = true;
   let make = null;
+  let made = null;
+  let isInSight = false;
+  let isOld = false;
   let isListening = false;
 
-  async function draw(next) {
+  looks.set(element, (is) => {
+    isInSight = is;
+    if (isOld) soon();
+  });
+  sight.observe(element);
+
+  function draw(next) {
     make = next ?? make;
-    const made = make?.();
+    made = make?.();
     const has = Boolean(made?.traces?.some((trace) => (trace.y ?? trace.x ?? trace.values ?? []).length));
     words.textContent = has ? (made.words ?? "") : "";
+    isOld = has;
     if (!has) {
       plot.hidden = true;
       nothing.hidden = false;
       return;
     }
-    if (!window.Plotly) fill(nothing, "Loading the chart");
-    const library = await plotly().catch((error) => fill(nothing, error.message) && null);
-    if (!library) return;
-    fill(nothing, none);
-    nothing.hidden = true;
-    plot.hidden = false;
+    shown.add(redraw);
+    if (plot.hidden) fill(nothing, "Loading the chart");
     plot.setAttribute("role", "group");
     plot.setAttribute("aria-label", `${title}. ${made.words ?? ""}`);
-    drawn.add(redraw);
-    await library.react(plot, made.traces, layoutOf(made.layout), CONFIG);
+    soon();
+  }
+
+  function soon() {
+    if (!isInSight) return;
+    due.add(paint);
+    drawDue();
+  }
+
+  async function paint() {
+    if (!isOld) return;
+    try {
+      const library = await plotly();
+      if (!isOld) return;
+      isOld = false;
+      nothing.hidden = true;
+      plot.hidden = false;
+      await library.react(plot, made.traces, layoutOf(made.layout), CONFIG);
+    } catch (error) {
+      console.error(error);
+      plot.hidden = true;
+      nothing.hidden = false;
+      fill(nothing, error.message);
+      return;
+    }
+    fill(nothing, none);
     if (onClick && !isListening) {
       isListening = true;
       plot.on("plotly_click", (event) => onClick(event.points[0]));
     }
   }
 
-  const redraw = () => (element.isConnected ? draw() : drawn.delete(redraw));
+  const redraw = () => (element.isConnected ? draw() : shown.delete(redraw));
   return { element, draw };
 }
 
 /** Draw every chart again: the colours have changed. */
 export function recolour() {
-  for (const redraw of [...drawn]) redraw();
+  colours.clear();
+  for (const redraw of [...shown]) redraw();
 }
 addEventListener("theme", recolour);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);

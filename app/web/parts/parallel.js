@@ -17,6 +17,7 @@ export function parallel(title, { onKeep, onOpen } = {}) {
   const kept = new Map();
   let axes = [];
   let trials = [];
+  let scales = [];
 
   function draw(nextAxes = axes, nextTrials = trials) {
     axes = nextAxes;
@@ -26,7 +27,7 @@ export function parallel(title, { onKeep, onOpen } = {}) {
       return;
     }
     const width = Math.max(holder.clientWidth, GAP * (axes.length - 1) + 160);
-    const scales = axes.map((axis) => scale(axis, trials));
+    scales = axes.map((axis) => scale(axis, trials));
     const x = (at) => 70 + ((width - 150) * at) / (axes.length - 1);
     const goal = scales[scales.length - 1];
     const order = [...trials].sort((a, b) => goal.share(a) - goal.share(b));
@@ -46,7 +47,7 @@ export function parallel(title, { onKeep, onOpen } = {}) {
   function holds(trial) {
     return [...kept].every(([name, [low, high]]) => {
       const at = axes.findIndex((axis) => axis.name === name);
-      const share = at < 0 ? null : scale(axes[at], trials).share(trial);
+      const share = at < 0 ? null : scales[at].share(trial);
       return share !== null && share >= low && share <= high;
     });
   }

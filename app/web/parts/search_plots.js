@@ -17,10 +17,13 @@ export function history({ onOpen }) {
       const done = ended.filter((trial) => trial.state === "succeeded");
       let best = null;
       const best_so_far = done.map((trial) => (best = best === null ? trial.value : better(best, trial.value)));
+      // A colour for each state, not for each trial: plotly.js draws a thousand of one colour quickly.
+      const states = [...new Set(ended.map((t) => t.state))].sort();
+      const of = (state) => ended.filter((t) => t.state === state);
       one.draw(() => ({
         traces: [
-          { type: "scatter", mode: "markers", x: ended.map((t) => t.number), y: ended.map((t) => t.value), customdata: ended.map((t) => t.job_id), text: ended.map((t) => t.state), name: "trials", marker: { size: 7, color: ended.map((t) => colour(STATE_COLOURS[t.state] ?? "series-6", t.state === "succeeded" ? 0.85 : 0.4)) }, hovertemplate: "trial %{x} (%{text}): %{y:.4f}" },
-          { type: "scatter", mode: "lines", line: { shape: "hv", color: series(1), width: 2 }, x: done.map((t) => t.number), y: best_so_far, name: "best so far", hovertemplate: "best %{y:.4f}" },
+          ...states.map((state) => ({ type: "scatter", mode: "markers", x: of(state).map((t) => t.number), y: of(state).map((t) => t.value), customdata: of(state).map((t) => t.job_id), name: state, marker: { size: 7, color: colour(STATE_COLOURS[state] ?? "series-6", state === "succeeded" ? 0.85 : 0.4) }, hovertemplate: `trial %{x} (${state}): %{y:.4f}<extra></extra>` })),
+          { type: "scatter", mode: "lines", line: { shape: "hv", color: series(1), width: 2 }, x: done.map((t) => t.number), y: best_so_far, name: "best so far", hovertemplate: "best %{y:.4f}<extra></extra>" },
         ],
         layout: { xaxis: { title: { text: "trial", font: { size: 11 } }, tickformat: "d" }, hovermode: "closest", showlegend: true },
         words: `${done.length} complete, best ${signed(best)}`,

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { ago, duration, moment, signed } from "../format.js";
-import { badge, progressBar } from "./marks.js";
+import { askedOf, badge, progressBar } from "./marks.js";
 import { plainTable } from "./table.js";
 
 const ENDED = ["succeeded", "failed", "cancelled", "pruned"];
@@ -22,7 +22,7 @@ export function sweepTable(items) {
       const { ended, total } = trialCounts(sweep);
       return [
         h("span", { class: "name" }, h("a", { href: `/sweeps/${sweep.id}` }, sweep.name ?? "unnamed"), h("small", null, sweep.id)),
-        badge(sweep.state),
+        badge(sweep.state, askedOf(sweep)),
         progressBar(total ? Math.min(1, ended / total) : null, sweep.state, `${ended}/${total}`),
         signed(sweep.best?.value),
         sweep.estimated_finish_at ? `in ${duration((Date.parse(sweep.estimated_finish_at) - Date.now()) / 1000)}` : "–",

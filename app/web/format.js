@@ -22,7 +22,8 @@ export function signed(value, places = 4) {
 }
 
 export function percent(share, places = 0) {
-  return share === null || share === undefined ? NONE : `${(share * 100).toFixed(places)}%`;
+  if (share === null || share === undefined) return NONE;
+  return `${share < 0 ? "−" : ""}${Math.abs(share * 100).toFixed(places)}%`;
 }
 
 /** A share that must not look like nothing when it is a little. */

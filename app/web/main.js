@@ -127,7 +127,9 @@ async function show() {
   } catch (problem) {
     if (isShut || problem.name === "AbortError") return;
     if (!problem.status && problem.code !== "unreachable") console.error(problem);
-    fill(main, fault(problem, () => location.reload()));
+    const isMissing = problem.status === 404;
+    title(isMissing ? "Not found" : "Not loaded");
+    fill(main, h("div", { class: "stack" }, h("h1", null, isMissing ? "Not found" : "The page could not be loaded"), fault(problem, () => location.reload())));
   }
 }
 

@@ -21,7 +21,7 @@ def test_site_builds_strictly(tmp_path: Path) -> None:
             "-m",
             "mkdocs",
             "build",
-            "--quiet",
+            "--strict",
             "--config-file",
             "docs/site/mkdocs.yml",
             "--site-dir",
@@ -35,7 +35,13 @@ def test_site_builds_strictly(tmp_path: Path) -> None:
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
     )
     assert built.returncode == 0, built.stdout + built.stderr
+    assert "WARNING" not in built.stdout + built.stderr
     assert (tmp_path / "site" / "tutorial" / "index.html").is_file()
+    linked = (tmp_path / "site" / "performance" / "index.html").read_text()
+    assert 'href="../measurements/' in linked
+    assert "The pages, with many jobs" in (
+        tmp_path / "site" / "measurements" / "index.html"
+    ).read_text(encoding="utf-8")
 
 
 def test_command_line_reference_is_what_the_commands_say() -> None:

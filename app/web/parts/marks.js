@@ -117,7 +117,7 @@ export function fault(problem, again) {
     h("strong", null, problem.status === 404 ? "There is no such thing" : "This could not be loaded"),
     h("span", null, problem.message),
     problem.requestId ? h("small", { class: "mono hint" }, `request ${problem.requestId}`) : null,
-    again ? h("div", null, h("button", { class: "button", type: "button", onclick: again }, "Try again")) : null,
+    problem.status === 404 ? h("div", null, h("a", { class: "button", href: "/" }, "All jobs")) : again ? h("div", null, h("button", { class: "button", type: "button", onclick: again }, "Try again")) : null,
   );
 }
 

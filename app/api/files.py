@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -91,27 +92,40 @@ def file_answer(
 
 
 class FileSpan(StreamingResponse):
-    """Streams a span of an open file and closes it, however the request ends."""
+    """Streams a span of an open file and closes it, however the request ends.
+
+    While a piece is sent, the next one is read: two of them are in memory at most.
+    """
 
     def __init__(
         self, file: StoredFile, span: Span, status: int, headers: Mapping[str, str]
     ) -> None:
         self._file = file
+        self._reading: asyncio.Task[bytes] | None = None
         super().__init__(self._chunks(span), status, headers, "application/octet-stream")
 
     async def _chunks(self, span: Span) -> AsyncIterator[bytes]:
         at = span.start
-        while at < span.end:
-            count = min(self._file.piece_bytes, span.end - at)
-            chunk = await anyio.to_thread.run_sync(self._file.read_at, at, count)
+        self._read(at, span)
+        while self._reading is not None:
+            chunk = await self._reading
             if not chunk:
                 # Shorter than it was: the client sees a broken transfer, not a wrong file.
                 raise OSError("the file was shortened while it was sent")
-            yield chunk
             at += len(chunk)
+            self._read(at, span)
+            yield chunk
+
+    def _read(self, at: int, span: Span) -> None:
+        count = min(self._file.piece_bytes, span.end - at)
+        reading = anyio.to_thread.run_sync(self._file.read_at, at, count) if count else None
+        self._reading = asyncio.create_task(reading) if reading else None
 
     async def __call__(self, scope, receive, send):  # type: ignore[no-untyped-def]
         try:
             await super().__call__(scope, receive, send)
         finally:
+            if self._reading is not None:
+                # Of a client that left: nobody wants the piece, but its file is still in use.
+                await asyncio.gather(self._reading, return_exceptions=True)
             self._file.close()

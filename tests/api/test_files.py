@@ -2,18 +2,83 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
-from app.api.files import Span, asked_span
+from app.api.files import FileSpan, Span, asked_span
 from app.api.logs import piece_of, tail_of
 from app.artifacts import Artifacts, MissingFileError, StoredFile
+
+
+class Slow:
+    """A file of three pieces, of which the later ones are read when `may_go` is set."""
+
+    size, version, piece_bytes = 25, "1", 10
+
+    def __init__(self) -> None:
+        self.may_go = threading.Event()
+        self.read: list[int] = []
+        self.is_closed = False
+        self.was_closed_while_read = False
+
+    def read_at(self, start: int, count: int) -> bytes:
+        """Letters from the place on."""
+        assert not start or self.may_go.wait(10)
+        self.was_closed_while_read |= self.is_closed
+        self.read.append(start)
+        return bytes(range(65 + start, 65 + start + count))
+
+    def stream(self) -> IO[bytes]:
+        """Not of this one."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let it go."""
+        self.is_closed = True
+
+
+async def sent(file: Slow, *, leaves: bool = False) -> bytes:
+    """What a client gets of the file, which may leave with its first piece."""
+    got = b""
+
+    async def receive() -> Message:
+        return await asyncio.Future[Message]()
+
+    async def send(message: Message) -> None:
+        nonlocal got
+        got += message.get("body", b"")
+        if got:
+            asyncio.get_running_loop().call_later(0.05, file.may_go.set)
+            if leaves:
+                raise OSError("the client has left")
+
+    answer = FileSpan(file, Span(0, file.size), 200, {})
+    await answer({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
+    return got
+
+
+def test_the_next_piece_is_read_while_one_is_sent() -> None:
+    file = Slow()
+    assert asyncio.run(sent(file)) == bytes(range(65, 90))
+    assert (file.read, file.is_closed) == ([0, 10, 20], True)
+
+
+def test_a_file_is_closed_when_nothing_reads_it_any_more() -> None:
+    file = Slow()
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(sent(file, leaves=True))
+    assert (file.read, file.is_closed, file.was_closed_while_read) == ([0, 10], True, False)
 
 
 @contextmanager

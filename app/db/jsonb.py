@@ -37,5 +37,7 @@ def storable(value: Any) -> Any:
 
 def storable_text(text: str) -> str:
     """`text` with NUL and half surrogate pairs replaced by U+FFFD."""
+    if text.isascii() and "\x00" not in text:
+        return text  # as nearly all of them are: every metric's name comes here
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole.replace("\x00", "\ufffd")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def dataset_path(name: str) -> Path:
-    """The file of a dataset: `name` itself when it is a path, else NAME.arrow in the home.
+    """The file of a dataset: `name` itself when it ends in .arrow, else NAME.arrow in the home.
 
     Raises UsageError for a name that no job could use.
     """
@@ -22,13 +22,14 @@ def dataset_path(name: str) -> Path:
     from app.cli.failures import UsageError
     from gogooku3.config import DatasetName
 
-    if "/" in name or name.endswith(".arrow"):
+    if name.endswith(".arrow"):
         return Path(name)
     try:
         TypeAdapter(DatasetName).validate_python(name)
     except ValidationError:
         raise UsageError(
-            f"{name!r} is no name for a dataset: letters, digits, `.`, `_` and `-`, at most 64"
+            f"{name!r} is no name for a dataset (letters, digits, `.`, `_` and `-`, at most 64) "
+            "and no path of one (it ends in .arrow)"
         ) from None
     return Settings().caches / f"{name}.arrow"
 

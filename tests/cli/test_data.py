@@ -61,6 +61,7 @@ def test_build_reads_a_table_and_inspect_shows_it(
         (("data", "synth", "x", "--horizons", "1,zero"), 2, "--horizons"),
         (("data", "synth", "x", "--stocks", "3"), 2, "--stocks"),
         (("data", "build", "absent.parquet", "--name", "x"), 1, "absent.parquet"),
+        (("data", "build", "x.parquet", "--name", "some/folder"), 2, "no path of one"),
         (("data", "build", "x.parquet", "--name", "x", "--normalisation", "y"), 2, "rank"),
         (("data", "inspect", "absent"), 1, "data synth"),
     ],

@@ -6,6 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Modules are compiled when they are first imported: most of the 18,000 files never are, and
+# compiling them all takes a third of the installation.
+#
 # torch comes first, by itself: a CPU build that is there, or that TORCH_PIP_ARGS asks for (say
 # --index-url with PyTorch's CPU builds), is then kept by the rest of the installation.
 TORCH ?= torch==2.13.*
@@ -42,9 +45,9 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "gogooku3 needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing $(TORCH) (the large one)"
-	@$(PIP) install $(TORCH_PIP_ARGS) "$(TORCH)"
+	@$(PIP) install --no-compile $(TORCH_PIP_ARGS) "$(TORCH)"
 	@echo "installing gogooku3 and its tools"
-	@$(PIP) install --editable ".[dev]"
+	@$(PIP) install --no-compile --editable ".[dev]"
 	@touch $@
 
 demo: install

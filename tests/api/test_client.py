@@ -284,8 +284,10 @@ def test_waiting_has_an_end(client: Client, spec: dict[str, Any]) -> None:
     job = client.jobs.create(spec | {"priority": -1000})
     with pytest.raises(TimeoutError, match="queued"):
         client.jobs.wait(job.id, timeout_s=0.5)
-    threading.Timer(0.5, client.jobs.cancel, (job.id,)).start()
+    cancelling = threading.Timer(0.5, client.jobs.cancel, (job.id,))
+    cancelling.start()
     assert client.jobs.wait(job.id, timeout_s=30).state == "cancelled"
+    cancelling.join()
 
 
 def test_log_is_followed_to_its_end(running: Any, client: Client, spec: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""`gogooku3 keys` and `db`, on the home's own PostgreSQL, started for the command alone."""
+"""`gogooku3 keys`, `audit` and `db`: on the home's own PostgreSQL, started for a command alone, or
+on a server that is there."""
 
 from __future__ import annotations
 
@@ -28,17 +29,24 @@ def test_keys_are_made_listed_and_revoked_without_a_server(gogooku3: Any, home: 
     assert not (home / "up.json").exists()
 
 
-def test_db_upgrade_says_what_it_did(gogooku3: Any) -> None:
-    first = json.loads(gogooku3("db", "upgrade", "--json").stdout)
+def test_db_upgrade_says_what_it_did(gogooku3: Any, empty_database_url: str) -> None:
+    def upgrade(*options: str) -> str:
+        done = gogooku3("db", "upgrade", *options, GOGOOKU3_DATABASE_URL=empty_database_url)
+        return str(done.stdout)
+
+    first = json.loads(upgrade("--json"))
     assert first["before"] is None
     assert first["after"]
-    assert "newest schema" in gogooku3("db", "upgrade").stdout
+    assert "newest schema" in upgrade()
 
 
-def test_changes_are_told_in_the_audit_log(gogooku3: Any) -> None:
-    made = json.loads(gogooku3("keys", "create", "me", "--requests-per-minute=60", "--json").stdout)
-    gogooku3("keys", "revoke", made["id"])
-    told = json.loads(gogooku3("audit", "--target", made["id"], "--json").stdout)["items"]
+def test_changes_are_told_in_the_audit_log(gogooku3: Any, database_url: str) -> None:
+    def run(*arguments: str) -> str:
+        return str(gogooku3(*arguments, GOGOOKU3_DATABASE_URL=database_url).stdout)
+
+    made = json.loads(run("keys", "create", "me", "--requests-per-minute=60", "--json"))
+    run("keys", "revoke", made["id"])
+    told = json.loads(run("audit", "--target", made["id"], "--json"))["items"]
     assert [one["action"] for one in told] == ["gogooku3 keys revoke", "gogooku3 keys create"]
     assert all(one["actor"].startswith("cli:") for one in told)
-    assert "keys create" not in gogooku3("audit", "--actor", "nobody").stdout
+    assert "keys create" not in run("audit", "--actor", "nobody")

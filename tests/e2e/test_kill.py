@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.slow
+EPOCHS = 8
 
 
 class TrainerWatch:
@@ -34,7 +36,7 @@ class TrainerWatch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.25):
             self.most = max(self.most, len(self._stack.trainers(self._job_id)))
 
 
@@ -56,11 +58,13 @@ def validation_of(events: list[dict[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-def test_job_survives_kills_of_trainer_worker_and_api(
+def test_job_survives_kills_of_trainer_worker_and_api_as_if_nothing_had_been(
     home: Path, start_stack: Callable[[Path], Any], spec: dict[str, Any]
 ) -> None:
     stack = start_stack(home)
-    spec["config"]["max_epochs"] = 12
+    spec["config"]["max_epochs"] = EPOCHS
+    undisturbed = stack.submit(spec)["id"]
+    stack.wait_for(undisturbed, "succeeded", "failed")
     job_id = stack.submit(spec)["id"]
     with TrainerWatch(stack, job_id) as watch:
         stack.wait_for_epoch(job_id, 1)
@@ -72,32 +76,22 @@ def test_job_survives_kills_of_trainer_worker_and_api(
         job = stack.wait_for(job_id, "succeeded", "failed", "cancelled")
 
     assert job["state"] == "succeeded", job["reason"]
-    assert job["attempt"] >= 3, "the killed trainer and the killed worker each cost an attempt"
     events = stack.events(job_id)
-    assert epochs_of(events) == list(range(1, 13))
+    assert epochs_of(events) == list(range(1, EPOCHS + 1))
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert validation_of(events) == validation_of(stack.events(undisturbed))
     assert watch.most == 1
     assert stack.trainers(job_id) == []
-
-
-def test_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
-    stack: Any, spec: dict[str, Any]
-) -> None:
-    undisturbed = stack.submit(spec)["id"]
-    stack.wait_for(undisturbed, "succeeded", "failed")
-    killed = stack.submit(spec)["id"]
-    stack.wait_for_epoch(killed, 2)
-    kill_one(stack.trainers(killed))
-    stack.wait_for(killed, "succeeded", "failed")
-
-    assert validation_of(stack.events(killed)) == validation_of(stack.events(undisturbed))
-    assert stack.job(killed)["attempt"] == 2
+    attempts = httpx.get(f"{stack.url}/v1/jobs/{job_id}/attempts").json()["items"]
+    assert [one["outcome"] for one in attempts] == ["failed", "lost", "succeeded"]
+    assert attempts[0]["reason"]["class"] == "killed"
+    assert len({one["pid"] for one in attempts}) == 3
 
 
 def test_everything_killed_at_once_then_up_again(
     home: Path, start_stack: Callable[[Path], Any], spec: dict[str, Any]
 ) -> None:
-    spec["config"]["max_epochs"] = 10
+    spec["config"]["max_epochs"] = EPOCHS
     stack = start_stack(home)
     job_id = stack.submit(spec)["id"]
     stack.wait_for_epoch(job_id, 1)
@@ -109,4 +103,4 @@ def test_everything_killed_at_once_then_up_again(
     again = start_stack(home)
     job = again.wait_for(job_id, "succeeded", "failed")
     assert job["state"] == "succeeded", job["reason"]
-    assert epochs_of(again.events(job_id)) == list(range(1, 11))
+    assert epochs_of(again.events(job_id)) == list(range(1, EPOCHS + 1))

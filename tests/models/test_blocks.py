@@ -120,8 +120,11 @@ def test_shared_rows_give_the_scores_and_gradients_of_windows(
     assert by_rows[block.mask_BN].std() > 1e-2
     ours, theirs = _gradients(model, block), _gradients(model, windows)
     assert ours.keys() == theirs.keys() == dict(model.named_parameters()).keys()
-    for name in ours:
-        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4, msg=name)
+    for name, gradient in theirs.items():
+        # The two add in another order, and processors differ in how: what that leaves of a small
+        # entry is measured by the largest one.
+        noise = 1e-5 + 1e-4 * float(gradient.abs().max())
+        torch.testing.assert_close(ours[name], gradient, atol=noise, rtol=0, msg=name)
 
 
 @pytest.mark.parametrize("changes", NOT_SHARING)

@@ -151,6 +151,7 @@ def test_a_supervisor_that_is_gone_ends_the_run(start: Callable[..., Trainer]) -
 def test_a_trainer_that_hangs_ends_with_its_lease(start: Callable[..., Trainer]) -> None:
     """Nobody reads its events: the full pipe holds the main thread, the lifeline does not wait."""
     trainer = start(lifeline=True, changes={"max_epochs": 10_000}, lease_s=12.0)
+    fcntl.fcntl(trainer.pipe, fcntl.F_SETPIPE_SZ, 4096)
     assert trainer.process.wait(60) == EXIT_CODE
 
 

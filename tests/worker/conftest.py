@@ -137,7 +137,7 @@ class Bench:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, self._told()
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def wait_state(self, job_id: str, *states: JobState, timeout_s: float = 120.0) -> Job:
         self.wait(lambda: self.job(job_id).state in states, timeout_s)
@@ -260,7 +260,8 @@ class Watch(threading.Thread):
         self.looks = 0
 
     def run(self) -> None:
-        while not self._ended.wait(0.01):
+        # A look reads every process's arguments; more of them would cost a tenth of a processor.
+        while not self._ended.wait(0.1):
             jobs = self._bench.trainers_by_job()
             self.most = max([self.most, *(jobs.count(job) for job in set(jobs))])
             self.looks += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,18 +88,21 @@ def test_a_missing_file_is_the_trainers_to_tell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["replaced", "removed", "truncated"])
 def test_a_running_job_stops(bench: Any, other: Path, what: str) -> None:
-    job_id = bench.submit(epochs=1000)
+    job_id = bench.submit()
     path = bench.home / "caches" / "tiny.arrow"
-    bench.start_worker()
+    start = ["start", {"dataset": {"fingerprint": bench.job(job_id).dataset_fingerprint}}]
+    running = threading.Thread(target=bench.run, args=([start, ["epoch", 1], ["sleep", 60]],))
+    running.start()
     bench.wait(lambda: bench.epochs(job_id))
     change, told = CHANGES[what]
     change(path, other)
-    job = bench.wait_state(job_id, JobState.FAILED, JobState.QUEUED, timeout_s=20)
+    running.join(20)
+    job = bench.job(job_id)
     assert job.state is JobState.FAILED
     assert (job.reason["class"], job.reason["code"]) == ("data", "dataset-changed")
     assert told in job.reason["message"]
     assert job.attempts_used == 1
-    assert bench.trainers() == []
+    assert not running.is_alive()
 
 
 def test_an_epoch_after_the_change_does_not_count(bench: Any, other: Path) -> None:

@@ -1,8 +1,9 @@
-"""Real worker processes with the real trainer, killed and suspended: every job ends once."""
+"""Real worker processes with the real trainer, suspended and orphaned: every job ends once.
+
+What kill -9 leaves is proved on whole stacks, in tests/e2e/test_kill.py."""
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from typing import Any
@@ -51,33 +52,6 @@ def test_a_doorbell_starts_a_job_and_it_succeeds(bench: Any, trainer_watch: Any)
     expect_whole(bench, job_id, epochs=2)
     assert job.provenance["threads"] == 1
     assert job.provenance["variables"]["OMP_NUM_THREADS"] == "1"
-
-
-def test_kill_9_of_the_trainer(bench: Any, trainer_watch: Any) -> None:
-    job_id = bench.submit(epochs=EPOCHS)
-    bench.start_worker(lease_s=LEASE_S)
-    bench.wait(lambda: ran_epochs(bench, job_id, 1))
-    (trainer,) = bench.trainers()
-    os.kill(trainer, signal.SIGKILL)
-    bench.wait_state(job_id, JobState.SUCCEEDED, JobState.FAILED)
-    expect_whole(bench, job_id)
-    first, second = bench.attempts(job_id)
-    assert first.outcome == "failed"
-    assert first.reason["class"] == "killed"
-    assert second.outcome == "succeeded"
-    assert bench.job(job_id).provenance["pid"] == second.pid != trainer
-
-
-def test_kill_9_of_the_worker(bench: Any, trainer_watch: Any) -> None:
-    job_id = bench.submit(epochs=EPOCHS)
-    first = bench.start_worker(lease_s=LEASE_S)
-    bench.wait(lambda: ran_epochs(bench, job_id, 1))
-    first.kill()
-    bench.start_worker(lease_s=LEASE_S)
-    bench.wait_state(job_id, JobState.SUCCEEDED, JobState.FAILED)
-    expect_whole(bench, job_id)
-    assert [attempt.outcome for attempt in bench.attempts(job_id)] == ["lost", "succeeded"]
-    assert bench.trainers() == []
 
 
 def test_a_control_worker_takes_back_lost_jobs_and_trains_nothing(bench: Any) -> None:
@@ -165,7 +139,7 @@ def test_slots_run_side_by_side_and_each_job_once(bench: Any, trainer_watch: Any
     while any(bench.job(job_id).state is not JobState.SUCCEEDED for job_id in jobs):
         most = max(most, len(bench.trainers()))
         assert most <= 2
-        time.sleep(0.02)
+        time.sleep(0.1)
     assert most == 2
     for job_id in jobs:
         expect_whole(bench, job_id, epochs=1)

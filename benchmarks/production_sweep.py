@@ -28,10 +28,11 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from sqlalchemy import select
 
 from app.db import Attempt, Database, Job
@@ -69,7 +70,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bars", type=Path, help="daily bars; default: a synthetic market")
-    parser.add_argument("--top", type=int, default=200, help="universe of each day, of bars")
+    parser.add_argument("--top", type=int, default=100, help="universe of each day, of bars")
     parser.add_argument("--stocks", type=int, default=100, help="of the synthetic market")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=10)
@@ -94,15 +95,24 @@ def main() -> int:
 
 
 def make_dataset(home: Path, bars: Path | None, top: int, stocks: int) -> None:
-    """The dataset `market` in the home."""
+    """The dataset `market` in the home: of bars, the most traded stocks around the split."""
     if bars is None:
         (home / "caches").mkdir()
         market = synthesise(stocks=stocks, days=900, seed=0)
         build(market.table, name="market", out=home / "caches" / "market.arrow")
         return
+    first, last = (date.fromisoformat(day) for day in (BARS_SPLIT[0], BARS_SPLIT[2]))
+    table = pl.scan_parquet(bars).filter(
+        pl.col("date").is_between(first - timedelta(days=400), last + timedelta(days=60))
+    )
+    # Chosen by what was known before the first day of training.
+    known = table.filter(pl.col("date") < first)
+    traded = (pl.col("close") * pl.col("volume")).sum()
+    codes = known.group_by("code").agg(traded.alias("traded")).top_k(2 * top, by="traded")
+    table.join(codes.select("code"), on="code", how="semi").sink_parquet(home / "bars.parquet")
     command = Path(sys.executable).with_name("gogooku3")
     subprocess.run(
-        (command, "data", "build", str(bars), "--name", "market", "--top", str(top)),
+        (command, "data", "build", home / "bars.parquet", "--name", "market", "--top", str(top)),
         env=os.environ | {"GOGOOKU3_HOME": str(home)},
         check=True,
     )

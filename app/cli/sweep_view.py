@@ -172,7 +172,9 @@ def summary(sweep: Sweep) -> str:
         for state in ("running", "queued", "paused", "pruned", "failed", "cancelled")
         if counts.get(state)
     ]
-    text = f"{sweep.state}: {', '.join(parts)} of {sweep.n_trials}"
+    is_ending = sweep.cancel_requested_at is not None and not sweep.is_finished
+    state = "being cancelled" if is_ending else sweep.state
+    text = f"{state}: {', '.join(parts)} of {sweep.n_trials}"
     if sweep.best is not None:
         text += f"; best so far {cell(sweep.best.value)} (trial {sweep.best.number})"
     if sweep.estimated_finish_at is not None:

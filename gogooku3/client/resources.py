@@ -258,6 +258,8 @@ class Sweep(Resource):
     best: Trial | None = None
     estimated_finish_at: datetime | None = None
     reason: dict[str, Any] | None = None
+    cancel_requested_at: datetime | None = None
+    """Set of one that is running: it comes to its end, and takes no other order."""
     created_at: datetime
     finished_at: datetime | None = None
     config: dict[str, Any] | None = None

@@ -263,7 +263,21 @@ def test_steered(client: Client, hands: Hands, sweep_spec: dict[str, Any]) -> No
     with pytest.raises(ApiError) as caught:
         client.sweeps.extend(sweep.id, 2)
     assert caught.value.code == "invalid-state"
-    client.sweeps.cancel(sweep.id, finish_running=True)
+    claimed = hands.running.claim()
+    # It goes on until that run has ended, and says what it will not do any more.
+    ending = client.sweeps.cancel(sweep.id, finish_running=True)
+    assert ending.state == "running"
+    assert ending.cancel_requested_at is not None
+    for refused in (
+        lambda: client.sweeps.pause(sweep.id),
+        lambda: client.sweeps.resume(sweep.id),
+        lambda: client.sweeps.extend(sweep.id, 9),
+    ):
+        with pytest.raises(ApiError, match="is being cancelled") as caught:
+            refused()
+        assert (caught.value.status, caught.value.code) == (409, "invalid-state")
+    with hands.running.database.session() as session:
+        finish(session, claimed.job_id, claimed.attempt, outcome=Outcome.CANCELLED)
     hands.advance(sweep.id)
     assert client.sweeps.get(sweep.id).state == "cancelled"
     assert client.sweeps.cancel(sweep.id).state == "cancelled"

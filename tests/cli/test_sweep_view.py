@@ -61,6 +61,12 @@ def test_each_ended_trial_is_one_line_once(capsys: pytest.CaptureFixture[str]) -
     ]
 
 
+def test_summary_says_that_a_sweep_is_ending() -> None:
+    assert summary(sweep()).startswith("running: 2 complete")
+    ending = sweep(cancel_requested_at=datetime.now(UTC))
+    assert summary(ending).startswith("being cancelled: 2 complete, 1 running")
+
+
 def test_preview_is_read_by_people(capsys: pytest.CaptureFixture[str]) -> None:
     print_preview(
         {

@@ -73,11 +73,10 @@ class Sweeps:
             return False
 
     def analyse(self) -> None:
-        """Bring one analysis up to date; now and then, of a sweep with many trials."""
-        if time.monotonic() < self._rests_until:
-            return
+        """Bring one analysis up to date: of an ended sweep at once, else now and then."""
+        rests = time.monotonic() < self._rests_until
         with self.database.session() as session:
-            found = stale(session)
+            found = stale(session, ended_only=rests)
         if not found:
             return
         began = time.monotonic()

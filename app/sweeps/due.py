@@ -27,7 +27,7 @@ def due(session: Session) -> list[str]:
     )
 
 
-def stale(session: Session) -> list[str]:
+def stale(session: Session, *, ended_only: bool = False) -> list[str]:
     """Sweeps with ended trials that their analysis does not know, ended sweeps first."""
     ended = (
         select(func.count())
@@ -40,6 +40,8 @@ def stale(session: Session) -> list[str]:
         .where(Sweep.analysed_trials < Sweep.created_trials, Sweep.analysed_trials < ended)
         .order_by(Sweep.finished_at.is_(None), Sweep.id)
     )
+    if ended_only:
+        statement = statement.where(Sweep.finished_at.is_not(None))
     return list(session.scalars(statement))
 
 

@@ -67,7 +67,7 @@ def test_a_run_without_enough_memory_is_told_the_largest_batch_that_fits(
         }
     )
     asked = RunRequest(
-        config=config, dataset=market, out_dir=tmp_path / "one", cpu_threads=1, memory_mb=520
+        config=config, dataset=market, out_dir=tmp_path / "one", cpu_threads=1, memory_mb=600
     )
     events, code = run(asked)
     failure = events[-1]

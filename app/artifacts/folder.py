@@ -13,7 +13,8 @@ from typing import IO
 from app.artifacts.stored import MissingFileError, StoredFile
 from app.disk import low_disk
 
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 4 * 1024 * 1024
+"""Smaller ones cost a hand-over between threads each: 512 KiB gave two thirds of the speed."""
 
 
 @dataclass(frozen=True)

@@ -196,9 +196,9 @@ def _build_all(path: Path, days: list[int]) -> None:
 def test_builders_at_the_same_time_leave_whole_files(
     own: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    days = list(range(60, 180, 5))
+    days = list(range(60, 180, 15))
     spawn = multiprocessing.get_context("spawn")
-    others = [spawn.Process(target=_build_all, args=(own.header.path, days)) for _ in range(3)]
+    others = [spawn.Process(target=_build_all, args=(own.header.path, days)) for _ in range(2)]
     for other in others:
         other.start()
     for other in others:

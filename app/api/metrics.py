@@ -136,12 +136,12 @@ def _json(answer: _Answer) -> bytes:
 
 
 def _series_json(one: Series) -> bytes:
-    values = to_json(one.values, inf_nan_mode="null").decode()[1:-1].split(",")
+    values = to_json(one.values, inf_nan_mode="null").decode()[1:-1].split(",") if one.steps else []
     # Points of an epoch, or of a batch of epochs, have one time.
     times = {at: to_json(at).decode() for at in set(one.ats)}
     points = ",".join(
         f'{{"step":{step},"value":{value},"at":{times[at]},"attempt":{attempt}}}'
-        for step, value, at, attempt in zip(one.steps, values, one.ats, one.attempts, strict=False)
+        for step, value, at, attempt in zip(one.steps, values, one.ats, one.attempts, strict=True)
     )
     return _object(
         name=to_json(one.name),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "swp_"
 LOOK_EVERY_S = 1.0
 ANALYSED_WITHIN_S = 30.0
-"""A worker rests between analyses; the last one of a sweep is seldom later than this."""
+"""The last analysis of a sweep is begun when it ends; a busy worker may take some seconds."""
 
 
 def add_to(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from app.artifacts import Artifacts
 from app.db import Sweep
 from app.domain import DatasetInUseError, InvalidSpecError, InvalidStateError, JobState, SweepState
 from app.jobs.datasets import delete_dataset
@@ -21,6 +22,7 @@ from app.sweeps.due import due
 from gogooku3.config import TrainConfig
 from gogooku3.search import Search
 from tests.sweeps.conftest import BASE, LIVE, SPACE, Field
+from worker.sweeps import Sweeps
 
 
 def waiting(field: Field) -> list[str]:
@@ -30,6 +32,24 @@ def waiting(field: Field) -> list[str]:
 
 def live(field: Field, sweep_id: str) -> int:
     return sum(job.state in LIVE for job in field.jobs(sweep_id))
+
+
+def test_a_worker_that_rests_analyses_what_has_ended_and_nothing_else(field: Field) -> None:
+    ended, going = field.create(n_trials=1), field.create(n_trials=3, max_parallel=1)
+    for sweep_id in (ended, going):
+        field.advance(sweep_id)
+        field.run(0.1)
+        field.advance(sweep_id)
+    assert field.sweep(ended).state is SweepState.SUCCEEDED
+    sweeps = Sweeps(field.database, field.caches, Artifacts(field.artifacts))
+    for _ in range(2):
+        sweeps._rests_until = math.inf
+        sweeps.analyse()
+    sweeps._rests_until = 0.0
+    assert (field.sweep(ended).analysed_trials, field.sweep(going).analysed_trials) == (1, 0)
+    sweeps.analyse()
+    assert field.sweep(going).analysed_trials == 1
+    sweeps.close()
 
 
 def test_runs_to_its_end_with_exactly_its_trials(field: Field) -> None:

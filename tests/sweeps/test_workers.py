@@ -110,8 +110,7 @@ def test_analysis_says_how_much_is_luck(field: Field) -> None:
     sweep_id = field.create(n_trials=4, max_parallel=2, seeds_per_trial=2)
     field.start_worker(slots=2, series=True, seed_noise=0.002)
     field.wait_ended(sweep_id)
-    # At once, though the worker has just spent its share of time on what was known before.
-    field.wait(lambda: field.sweep(sweep_id).analysed_trials == 4, timeout_s=20)
+    field.wait(lambda: field.sweep(sweep_id).analysed_trials == 4)
     analysis = field.sweep(sweep_id).analysis
     assert analysis is not None
     selection = analysis["selection"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import numpy as np
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from app.db.metric_block import BLOCK
 
+_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+"""Where PostgreSQL counts its microseconds from."""
 _KEPT = 4
 """Points that a bucket may keep: first, last, lowest, highest."""
 LAST_STEP = 2**31 - 1
@@ -154,7 +157,7 @@ def thinned(
             **more,
         }
         for name, *own in session.execute(statement, parameters):
-            columns[name] = own
+            columns[name] = _columns(*own)
 
     read(_WHOLE, whole)
     read(
@@ -171,8 +174,26 @@ def thinned(
         widths=[-(-(one.last // BLOCK - one.first // BLOCK + 1) // buckets) for one in coarse],
         **window.parameters(),
     )
-    nothing: list[Any] = [[], [], [], []]
+    nothing: tuple[list[Any], ...] = ([], [], [], [])
     return [Series(one.name, one.total, *columns.get(one.name, nothing)) for one in found]
+
+
+def _columns(steps: bytes, values: bytes, ats: bytes, attempts: bytes) -> tuple[list[Any], ...]:
+    """The columns of `_COLUMNS`, as `Series` has them."""
+    known = np.frombuffer(values, ">f8")
+    undefined = np.isnan(known)
+    listed: list[float | None] = known.tolist()
+    for place in np.flatnonzero(undefined):
+        listed[place] = None
+    microseconds = np.frombuffer(ats, ">i8").tolist()
+    # Points of an epoch, or of a batch of epochs, have one time.
+    moments = {us: _FIRST_MOMENT + timedelta(microseconds=us) for us in set(microseconds)}
+    return (
+        np.frombuffer(steps, ">i8").tolist(),
+        listed,
+        [moments[us] for us in microseconds],
+        np.frombuffer(attempts, ">i8").tolist(),
+    )
 
 
 def _names(session: Session, job_id: str) -> list[str]:
@@ -215,9 +236,14 @@ _EXTENTS = text(
     """
 )
 
+# As PostgreSQL would send each by itself, one after the other: as arrays, which are taken apart
+# value by value on both sides, 10,000 points take three times as long.
 _COLUMNS = """
-    name, array_agg(step ORDER BY step), array_agg(value ORDER BY step),
-    array_agg(at ORDER BY step), array_agg(attempt ORDER BY step)
+    name,
+    string_agg(int8send(step), NULL ORDER BY step),
+    string_agg(float8send(coalesce(value, 'NaN')), NULL ORDER BY step),
+    string_agg(timestamptz_send(at), NULL ORDER BY step),
+    string_agg(int8send(attempt), NULL ORDER BY step)
 """
 
 _WHOLE = text(

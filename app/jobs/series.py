@@ -144,7 +144,7 @@ def thinned(
             fine.append(one)
         else:
             coarse.append(one)
-    columns = dict[str, list[Any]]()
+    columns = dict[str, tuple[list[Any], ...]]()
 
     def read(statement: TextClause, some: Sequence[Extent], **more: Any) -> None:
         if not some:

@@ -34,12 +34,13 @@ function seen(signal) {
   });
 }
 
-/** Call `look` now and again every `every` ms while the tab is looked at; slower while it fails. */
-export async function poll(look, { every = POLL_MS, signal, onProblem } = {}) {
+/** Call `look` now, or not before `every` ms where what it looks at has only just come, and then every
+ * `every` ms while the tab is looked at; slower while it fails. */
+export async function poll(look, { every = POLL_MS, isFresh = false, signal, onProblem } = {}) {
   let failures = 0;
-  for (;;) {
+  for (let isDue = !isFresh; ; isDue = true) {
     try {
-      await look();
+      if (isDue) await look();
       failures = 0;
       mood("on");
     } catch (error) {

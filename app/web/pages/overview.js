@@ -148,7 +148,7 @@ export async function show(main, { query, signal, title }) {
   }
 
   await find();
-  poll(refresh, { signal });
+  poll(refresh, { isFresh: true, signal });
   poll(surroundings, { every: 4000, signal, onProblem: (problem, failures) => failures === 1 && fill(strip, fault(problem)) });
 }
 

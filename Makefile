@@ -17,11 +17,10 @@ unexport PYTHONDONTWRITEBYTECODE
 TORCH ?= torch==2.13.*
 TORCH_PIP_ARGS ?=
 
-# Three test processes with one arithmetic thread each: many tests wait for a server or a lease,
-# and two of three compute meanwhile. Each takes a third of the folders, so that a started stack, a
-# database or a trained model is mostly made once, and takes over what the others have left.
-PYTEST_ARGS ?= -n 3 --dist worksteal
-export OMP_NUM_THREADS ?= 1
+# Four test processes: many tests wait for a server or a lease, and others compute meanwhile. Each
+# takes a part of the folders, so that a started stack, a database or a trained model is mostly made
+# once, and takes over what the others have left.
+PYTEST_ARGS ?= -n 4 --dist worksteal
 
 ifndef PYTHON
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \

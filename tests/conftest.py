@@ -4,6 +4,7 @@ at the end. Each test module gets its own migrated database and its own broker d
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ import pytest
 
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.valkey import EmbeddedValkey
+
+# Before anything loads torch: more arithmetic threads than cores only wait for one another, and
+# what is compared to the last bit has to be added up in one order.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 BROKER_DATABASES = 1024
 TEMPLATE = "template_migrated"

@@ -60,6 +60,11 @@ class Interrupted(BaseException):
     """Somebody asked the process to end: nothing below may take it for a fault."""
 
 
+_asked_to_end = threading.Event()
+"""Python drops an exception that a signal raises inside a destructor or a weak reference's
+callback, of which there are many while modules are loaded: the next stage raises it again."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Build one dataset; returns the exit code."""
     parser = argparse.ArgumentParser(prog="gogooku3.data.task")
@@ -128,6 +133,9 @@ class Stages:
         self._from = share
 
     def __call__(self, stage: str, share: float) -> None:
+        """Raises Interrupted when the process was asked to end."""
+        if _asked_to_end.is_set():
+            raise Interrupted
         now = time.monotonic()
         done = min(max(self._from + (1.0 - self._from) * share, 0.0), 1.0)
         if now - self._told_at < TELL_S and done < 1.0:
@@ -229,6 +237,7 @@ def failure_of(error: Exception, request: BuildRequest) -> FailureEvent:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _asked_to_end.set()
     # Once: whoever asks again must not disturb the removal of what was begun.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -136,9 +136,7 @@ def test_cancel_leaves_nothing(bench: Any, share: float) -> None:
     job_id = post(bench, LARGE)
     runner = threading.Thread(target=bench.run, args=([],))
     runner.start()
-    bench.wait(
-        lambda: any(e.payload["share"] >= share for e in bench.events(job_id, "progress"))
-    )
+    bench.wait(lambda: any(e.payload["share"] >= share for e in bench.events(job_id, "progress")))
     with bench.database.session() as session:
         cancel(session, job_id)
     runner.join(30)

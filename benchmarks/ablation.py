@@ -36,9 +36,10 @@ from gogooku3.training.scoring import ScoringModel
 HORIZONS = (1, 5, 10, 20)
 TRAIN_END, VALID_END = date(2016, 12, 30), date(2018, 6, 27)
 DEFAULT: dict[str, Any] = {
-    "max_epochs": 3,
+    "max_epochs": 2,
     "data": {
-        "lookback": 20,
+        # Five days for the encoder, each less the main part of its own trailing ten.
+        "lookback": 14,
         "horizons": list(HORIZONS),
         "split": {
             "train_end": str(TRAIN_END),
@@ -49,18 +50,20 @@ DEFAULT: dict[str, Any] = {
     "model": {
         "hidden_size": 32,
         "dropout": 0.2,
-        "fan": {"kind": "streaming"},
+        "fan": {"kind": "streaming", "window": 10},
         "encoder": {"kind": "attention"},
         # Joined heads are a quarter as wide as averaged ones: half the time of a step.
         "gat": {"layers": 2, "concat": [True, True]},
     },
     "optimizer": {"lr": 2e-3, "ema_decay": 0.99},
-    "batch": {"days_per_step": 8, "block_days": 8, "stocks_per_step": 1000},
+    # Many small steps: after one epoch they are where blocks of eight days are after two.
+    "batch": {"days_per_step": 2, "block_days": 2, "stocks_per_step": 1000},
     "evaluation": {"train_days": 0},
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "without_fan": {"model": {"fan": {"enabled": False}}},
+    # The same five days for the encoder.
+    "without_fan": {"data": {"lookback": 5}, "model": {"fan": {"enabled": False}}},
     "without_gat": {"model": {"gat": {"layers": 0, "concat": []}}},
     "without_sector_edges": {"model": {"graph": {"sector_neighbours": 0, "sector_weight": 0.0}}},
     "without_soft_spearman": {
@@ -71,8 +74,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "listnet_only": {"loss": {"terms": [{"kind": "listnet"}]}},
     "huber_only": {"loss": {"terms": [{"kind": "huber"}]}},
     "adabelief_restarts": {
-        "optimizer": {"kind": "adabelief"},
-        "scheduler": {"kind": "cosine_restarts", "t_0": 1, "t_mult": 3},
+        "optimizer": {"kind": "adabelief", "lr": 2e-3, "ema_decay": 0.99},
+        "scheduler": {"kind": "cosine_restarts", "t_0": 1},
     },
     # A window's own decomposition can't share rows: days by themselves, fewer stocks a step. The
     # streaming form in the same batches is what it is compared with.

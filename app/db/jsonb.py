@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
 
 
 def dumps(value: Any) -> str:
@@ -14,11 +15,11 @@ def dumps(value: Any) -> str:
     becomes U+FFFD: what a trainer reports must never be lost because one value is odd.
     """
     try:
-        text = json.dumps(value, allow_nan=False)
-    except ValueError:
-        return json.dumps(storable(value), allow_nan=False)
-    if "\\u0000" in text or "\\ud" in text:
-        return json.dumps(storable(value), allow_nan=False)
+        text = to_json(value, inf_nan_mode="null").decode()
+    except PydanticSerializationError:
+        return to_json(storable(value)).decode()
+    if "\\u0000" in text:
+        return to_json(storable(value)).decode()
     return text
 
 

@@ -78,7 +78,7 @@ def test_train_refuses_what_does_not_fit_and_trains_what_does(
 def test_ctrl_c_writes_a_resume_state_that_resume_goes_on_from(
     gogooku3: Any, dataset: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    job = write(tmp_path / "job.json", {"dataset": dataset, "config": {**CONFIG, "max_epochs": 8}})
+    job = write(tmp_path / "job.json", {"dataset": dataset, "config": {**CONFIG, "max_epochs": 5}})
 
     process = subprocess.Popen(
         [COMMAND, "train", job, "-o", tmp_path / "out", "--threads", "1", "--json"],
@@ -102,12 +102,12 @@ def test_ctrl_c_writes_a_resume_state_that_resume_goes_on_from(
     assert told[0]["provenance"]["variables"]["OMP_NUM_THREADS"] == "1"
     assert told[-1] | {"outcome": "interrupted"} == told[-1]
     done = max(event["epoch"] for event in told if event["type"] == "epoch")
-    assert done < 8
+    assert done < 5
 
     resumed = gogooku3("train", job, "-o", tmp_path / "out", "--resume", "--threads", "1")
     assert resumed.returncode == 0, resumed.stderr
     assert "goes on from" in resumed.stdout
-    assert "epoch 8/8" in resumed.stdout
+    assert "epoch 5/5" in resumed.stdout
 
 
 def test_a_trainer_that_dies_is_an_error_that_names_its_log(

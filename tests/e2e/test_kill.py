@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 pytestmark = pytest.mark.slow
-EPOCHS = 8
+EPOCHS = 6
 
 
 class TrainerWatch:

@@ -120,9 +120,7 @@ def extents(
     window: Window,
 ) -> list[Extent]:
     """The job's metrics that have points in the window, in order of name."""
-    wanted = _names(session, job_id)
-    if names is not None:
-        wanted = [name for name in wanted if name in set(names)]
+    wanted = _names(session, job_id) if names is None else list(dict.fromkeys(names))
     if split is not None:
         wanted = [name for name in wanted if name.startswith(f"{split}/")]
     if not wanted:

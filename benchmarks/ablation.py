@@ -38,8 +38,8 @@ TRAIN_END, VALID_END = date(2016, 12, 30), date(2018, 6, 27)
 DEFAULT: dict[str, Any] = {
     "max_epochs": 2,
     "data": {
-        # Five days for the encoder, each less the main part of its own trailing ten.
-        "lookback": 14,
+        # Five days for the encoder, each less the main part of its own trailing six.
+        "lookback": 10,
         "horizons": list(HORIZONS),
         "split": {
             "train_end": str(TRAIN_END),
@@ -50,14 +50,13 @@ DEFAULT: dict[str, Any] = {
     "model": {
         "hidden_size": 32,
         "dropout": 0.2,
-        "fan": {"kind": "streaming", "window": 10},
+        "fan": {"kind": "streaming", "window": 6},
         "encoder": {"kind": "attention"},
         # Joined heads are a quarter as wide as averaged ones: half the time of a step.
         "gat": {"layers": 2, "concat": [True, True]},
     },
     "optimizer": {"lr": 2e-3, "ema_decay": 0.99},
-    # Many small steps: after one epoch they are where blocks of eight days are after two.
-    "batch": {"days_per_step": 2, "block_days": 2, "stocks_per_step": 1000},
+    "batch": {"days_per_step": 4, "block_days": 4, "stocks_per_step": 1000},
     "evaluation": {"train_days": 0},
 }
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -67,7 +67,7 @@ def main() -> int:
         checkpoint = fetched / best.filename
 
         say("Loaded again, it scores the validation days as it did in training")
-        reloaded = evaluate(checkpoint, cache)
+        reloaded = evaluate(checkpoint, cache, threads=job.resources["cpu_threads"])
         print_comparison(cache, reloaded, others)
         difference = worst_difference(reloaded, best.metrics)
         print(f"largest difference from the figures of training: {difference:.1e}")
@@ -143,10 +143,14 @@ def compare(client: Client, spec: Mapping[str, Any], kind: str) -> Mapping[str, 
     return metrics
 
 
-def evaluate(checkpoint: Path, cache: Path) -> Mapping[str, float | None]:
-    """What a script that trades does: load the model and let it score."""
+def evaluate(checkpoint: Path, cache: Path, *, threads: int) -> Mapping[str, float | None]:
+    """What a script that trades does: load the model and let it score. With as many threads as it
+    was trained with: others add in another order, and stocks that are close change places."""
+    import torch
+
     from gogooku3 import load_model
 
+    torch.set_num_threads(threads)
     print(f'>>> gogooku3.load_model("{checkpoint.name}").evaluate("{cache.name}")', flush=True)
     return load_model(checkpoint).evaluate(cache)
 

@@ -67,7 +67,7 @@ def main() -> int:
         checkpoint = fetched / best.filename
 
         say("Loaded again, it scores the validation days as it did in training")
-        reloaded = evaluate(checkpoint, cache, threads=job.resources["cpu_threads"])
+        reloaded = evaluate(checkpoint, cache, threads=spec["resources"]["cpu_threads"])
         print_comparison(cache, reloaded, others)
         difference = worst_difference(reloaded, best.metrics)
         print(f"largest difference from the figures of training: {difference:.1e}")

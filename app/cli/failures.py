@@ -58,7 +58,9 @@ def _exit_code(error: Exception) -> int:
 
 def _is_expected(error: Exception) -> bool:
     """Whether the error's own words are meant for a person."""
+    from app.artifacts import StoreAwayError
     from app.cli.stack import StackError
+    from app.db.backup import BackupError
     from app.domain import DomainError
     from app.embedded.home import HomeInUseError, NotRunningError
     from app.embedded.process import EmbeddedServerError
@@ -66,6 +68,7 @@ def _is_expected(error: Exception) -> bool:
     from gogooku3.errors import Gogooku3Error
 
     expected = (
+        BackupError,
         CommandError,
         ClientError,
         DomainError,
@@ -76,6 +79,7 @@ def _is_expected(error: Exception) -> bool:
         NotRunningError,
         PermissionError,
         StackError,
+        StoreAwayError,
     )
     return isinstance(error, expected) or _is_settings_error(error)
 

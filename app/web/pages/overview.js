@@ -87,11 +87,10 @@ export async function show(main, { query, signal, title }) {
     filter[name] = input.value.trim();
     remember();
     if (jobs.isWhole()) drawAll();
-    else ask();
+    else find();
   }
 
   const remember = settle(() => history.replaceState(null, "", address("/", filter)), 200);
-  const ask = settle(() => find(), 15);
 
   async function find() {
     try {

@@ -19,7 +19,7 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -165,14 +165,22 @@ def daily_rank_ic(model: ScoringModel, panel: Panel) -> NDArray[np.float64]:
     return found
 
 
-def collected(runs: Path, part: str) -> dict[str, tuple[int, NDArray[np.float64]]]:
-    """Per variant the number of seeds and rank_ic_DK, averaged over them."""
+def collected(runs: Path, part: str) -> dict[str, dict[str, Series]]:
+    """Per variant and seed, rank_ic_DK."""
     found = {}
     for variant in VARIANTS:
-        seeds = [np.load(path)[part] for path in sorted(runs.glob(f"{variant}-*/daily.npz"))]
-        if seeds:
-            found[variant] = (len(seeds), np.mean(seeds, axis=0))
+        paths = sorted(runs.glob(f"{variant}-*/daily.npz"))
+        if paths:
+            found[variant] = {
+                path.parent.name.rpartition("-")[2]: np.load(path)[part] for path in paths
+            }
     return found
+
+
+def mean(seeds: Iterable[Series]) -> Series:
+    """rank_ic_DK, averaged over the seeds."""
+    averaged: Series = np.mean(list(seeds), axis=0)
+    return averaged
 
 
 def cell(series_D: Series, horizon: int) -> str:
@@ -191,20 +199,24 @@ def report(runs: Path) -> None:
         heads = " | ".join(f"h = {h}" for h in HORIZONS)
         print(f"\n{part}: rank IC (t) [95 % interval]\n\n| variant | seeds | {heads} |")
         print("|---|---|" + "---|" * len(HORIZONS))
-        for variant, (seeds, rank_ic_DK) in found.items():
+        for variant, seeds in found.items():
+            rank_ic_DK = mean(seeds.values())
             cells = [cell(rank_ic_DK[:, k], h) for k, h in enumerate(HORIZONS)]
-            print(f"| {variant} | {seeds} | " + " | ".join(cells) + " |")
+            print(f"| {variant} | {len(seeds)} | " + " | ".join(cells) + " |")
         print(f"\n{part}: `default` less the variant, the same days and seeds\n")
-        print(f"| variant | {heads} |\n|---|" + "---|" * len(HORIZONS))
-        for variant, (_, other_DK) in found.items():
+        print(f"| variant | seeds | {heads} |\n|---|---|" + "---|" * len(HORIZONS))
+        for variant, others in found.items():
             if variant == "default" or "default" not in found:
                 continue
             against = "streaming_fan_in_such_batches" if variant == "window_fan" else "default"
             if against not in found:
                 continue
-            more_DK = found[against][1] - other_DK
+            both = sorted(found[against].keys() & others.keys())
+            if not both:
+                continue
+            more_DK = mean(found[against][seed] - others[seed] for seed in both)
             cells = [cell(more_DK[:, k], h) for k, h in enumerate(HORIZONS)]
-            print(f"| {variant} | " + " | ".join(cells) + " |")
+            print(f"| {variant} | {len(both)} | " + " | ".join(cells) + " |")
 
 
 def main() -> None:

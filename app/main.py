@@ -121,10 +121,6 @@ def create_app(
         listening = asyncio.create_task(wakes.run())
         deliverer = Deliverer(database, parse_networks(settings.webhook_networks))
         deliverer.start()
-        # What is there by now stays to the end. A collector that looked through all of it again
-        # and again would hold every request up for a tenth of a second.
-        gc.collect()
-        gc.freeze()
         yield
         wakes.close()
         listening.cancel()
@@ -209,6 +205,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreAwayError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    # What is there by now stays to the end. A collector that looked through all of it again and
+    # again would hold every request up for a tenth of a second.
+    gc.collect()
+    gc.freeze()
     # uvicorn stops in good order and then raises the signal again: Ctrl-C needs no traceback.
     with contextlib.suppress(KeyboardInterrupt):
         ApiServer(app, host=given.host, port=given.port).run()

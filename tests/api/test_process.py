@@ -166,3 +166,18 @@ def test_process_waits_for_a_database_that_is_still_starting(
         process.kill()
         process.wait()
         server.stop()
+
+
+def test_what_the_process_started_with_is_left_out_of_collections(
+    environment: dict[str, str],
+) -> None:
+    code = """
+import gc
+from app.main import ApiServer, main
+ApiServer.run = lambda self: print(gc.get_freeze_count())
+main(["--port", "0"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 50_000

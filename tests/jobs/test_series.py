@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from app.db import Database, MetricBlock, MetricPoint
 from app.jobs.points import NewPoint, store_points
@@ -103,6 +103,16 @@ def test_against_the_definition(
     assert one.total == total
     assert one.sampled == (len(one.points) < total)
     assert len(one.points) <= max_points
+
+
+def test_points_have_the_time_and_the_attempt_of_their_rows(
+    series: Callable[..., list[Series]], database: Database
+) -> None:
+    [one] = series({"a/b": [0.1, None, 0.3]})
+    with database.session() as session:
+        rows = session.scalars(select(MetricPoint).order_by(MetricPoint.step)).all()
+    assert one.points == [(row.step, row.value, row.at, row.attempt) for row in rows]
+    assert [point.attempt for point in one.points] == [1, 1, 1]
 
 
 def test_no_peak_is_lost_in_ten_thousand_points(series: Callable[..., list[Series]]) -> None:

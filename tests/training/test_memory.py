@@ -39,7 +39,6 @@ def run(request: RunRequest) -> tuple[list[dict[str, Any]], int]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=(write_fd,),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     os.close(write_fd)
     assert child.stdin is not None

@@ -37,7 +37,6 @@ class Run:
                 stdout=output,
                 stderr=output,
                 pass_fds=(write_fd,),
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
                 start_new_session=True,
             )
         os.close(write_fd)

@@ -196,7 +196,6 @@ def run_and_kill(request: RunRequest, lines: int | None) -> tuple[list[dict[str,
         [sys.executable, "-m", "gogooku3.training.run", "--events-fd", str(write_fd)],
         stdin=subprocess.PIPE,
         pass_fds=(write_fd,),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     os.close(write_fd)
     assert child.stdin is not None

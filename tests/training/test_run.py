@@ -41,7 +41,7 @@ class Trainer:
                 stdout=output,
                 stderr=output,
                 pass_fds=(child_events, child_lifeline),
-                env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                env={**os.environ, "MKL_NUM_THREADS": "1"},
                 start_new_session=True,
             )
         os.close(child_events)

@@ -4,7 +4,7 @@
     python benchmarks/selection.py
 
 The same weights and the same result: each feature's own gated residual network, one after the other
-there, as batched products here. The network that makes the selection weights is theirs on both
+there, tile by tile here. The network that makes the selection weights is theirs on both
 sides (its skip connection interpolates). Forward and backward, taking turns in one process. The
 low-rank form is measured beside them: another, far smaller function.
 """
@@ -26,21 +26,22 @@ from gogooku3.nn.variable_selection import VariableSelection
 
 
 class Weigh(nn.Module):
-    """Their network of the weights, called as ours."""
+    """Their network of the weights, called as ours, on the embeddings of all features."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         """Logits of the features."""
-        logits: Tensor = self.network(x, context.expand(*x.shape[:2], -1))
+        embedded = torch.addcmul(bias, x[..., None], scale).flatten(2)
+        logits: Tensor = self.network(embedded, context.expand(*x.shape[:2], -1))
         return logits
 
 
 def copy_weights(ours: GroupedVariableSelection, theirs: Any, names: list[str]) -> None:
     """Give both the same weights."""
-    ours.weigh = Weigh(theirs.flattened_grn)  # type: ignore[assignment]
+    ours.weigh = Weigh(theirs.flattened_grn)
     for f, name in enumerate(names):
         grn, scaler = theirs.single_variable_grns[name], theirs.prescalers[name]
         norm = grn.gate_norm.add_norm.norm

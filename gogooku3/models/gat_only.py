@@ -13,6 +13,7 @@ from gogooku3.config import GatOnlyConfig
 from gogooku3.data.batch import Batch
 from gogooku3.errors import ConfigError
 from gogooku3.models.base import Model, ModelOutput, ModelShape
+from gogooku3.nn.dropout import Dropout
 from gogooku3.nn.graph_attention import Edges, GatedBypass, GraphStack
 from gogooku3.nn.heads import HorizonHeads
 
@@ -28,7 +29,7 @@ class GatOnly(Model):
         if shape.edge_features < 1:
             raise ConfigError(f"{gat.layers} GAT layers need edges with at least one feature")
         self.enter = nn.Linear(len(shape.features), width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.graph = GraphStack(
             width=width,
             heads=gat.heads,

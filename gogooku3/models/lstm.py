@@ -12,6 +12,7 @@ from gogooku3.config import LstmConfig
 from gogooku3.data.batch import Batch
 from gogooku3.errors import ConfigError
 from gogooku3.models.base import Model, ModelOutput, ModelShape
+from gogooku3.nn.dropout import Dropout
 from gogooku3.nn.heads import HorizonHeads
 from gogooku3.nn.temporal import present_first
 
@@ -25,7 +26,7 @@ class Lstm(Model):
             raise ConfigError("the model's configuration was not validated: derived fields lack")
         width, between = config.hidden_size, config.dropout if config.layers > 1 else 0.0
         self.lstm = nn.LSTM(len(shape.features), width, config.layers, dropout=between)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.heads = HorizonHeads(
             width=width,
             hidden=config.head.hidden,

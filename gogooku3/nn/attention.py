@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gogooku3.nn.dropout import Dropout
+
 
 class LastQueryAttention(nn.Module):
     """Interpretable multi-head attention: one value projection for all heads, scored days ask.
@@ -28,7 +30,7 @@ class LastQueryAttention(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width // heads, bias=False)
         self.output = nn.Linear(width // heads, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

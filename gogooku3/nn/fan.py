@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from gogooku3.nn.dropout import Dropout
 from gogooku3.nn.trailing_spectrum import strongest_at_each_row
 
 
@@ -147,7 +148,7 @@ class MainHead(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(features * (2 + top_k), hidden),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, horizons),
         )
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gogooku3.nn.dropout import kept_factors
 from gogooku3.nn.neighbour_attention import attend_neighbours
 from gogooku3.nn.sparse_attention import load_sparse_attention
 
@@ -105,9 +105,8 @@ class GraphAttention(nn.Module):
         shape = (*x_BND.shape[:2], self.heads, -1)
         kept_RMH = None
         if self.training and self.dropout > 0.0:
-            size = (edges.place_RM.numel(), self.heads)
-            ones = x_BND.new_ones(size, dtype=torch.float32)
-            kept_RMH = F.dropout(ones, self.dropout).view(*edges.place_RM.shape, -1)
+            size = (*edges.place_RM.shape, self.heads)
+            kept_RMH = kept_factors(size, self.dropout, self.attention_HC)
         output_RJ = self.attend(
             self.source(x_BND).flatten(0, 1),
             self.target(x_BND).flatten(0, 1),

@@ -54,10 +54,13 @@ class GatedResidualNetwork(nn.Module):
 
         Raises ValueError when a context is given to a block without one, or the reverse.
         """
+        return self.rest(self.enter(x), self.skip(x), context)
+
+    def rest(self, hidden: Tensor, skip: Tensor, context: Tensor | None = None) -> Tensor:
+        """What follows the two products with the input: `enter`'s and `skip`'s results given."""
         if (context is None) != (self.context is None):
             raise ValueError("this GRN and its call disagree about a context")
-        hidden = self.enter(x)
         if self.context is not None:
             hidden = hidden + self.context(context)
-        output: Tensor = self.gated(self.mix(F.elu(hidden)), self.skip(x))
+        output: Tensor = self.gated(self.mix(F.elu(hidden)), skip)
         return output

@@ -1,6 +1,7 @@
 """Variable selection as published: a gated residual network of its own for every feature.
 
-Shapes: T days, S sequences, R = T * S rows, F features, D hidden.
+Shapes: T days, S sequences, R = T * S rows, C rows of a tile, F features, P features of a tile,
+D hidden, G = 2 D.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gogooku3.nn.feature_networks import weighted_networks
 from gogooku3.nn.grn import GatedResidualNetwork
 
 _CHUNK = 1 << 25
@@ -22,14 +24,15 @@ class GroupedVariableSelection(nn.Module):
     """Lim, Arik, Loeff, Pfister, 2021: softmax weights over the features, from all their embeddings
     and a context, times each feature's embedding through its own GRN.
 
-    The F networks run as one batched product each layer instead of one after the other. It has
-    4 F D^2 parameters and work, where `VariableSelection` has `rank` F D.
+    A feature is one number and its embedding x scale + bias, so the first product of each network
+    is one with its D columns summed beforehand, and no tensor of all embeddings is made. It has
+    4 F D^2 parameters, where `VariableSelection` has `rank` F D.
     """
 
     def __init__(self, *, features: int, width: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
-        self.weigh = GatedResidualNetwork(
+        self.weigh: nn.Module = EmbeddingWeights(
             features * width, width, features, dropout=dropout, context=width
         )
         self.scale_FD = nn.Parameter(torch.randn(features, width))
@@ -50,27 +53,57 @@ class GroupedVariableSelection(nn.Module):
 
     def forward(self, x_TSF: Tensor, context_SD: Tensor) -> tuple[Tensor, Tensor]:
         """Selected embedding [T, S, D] and the weights [T, S, F], which sum to 1 over F."""
-        days, sequences, features = x_TSF.shape
-        step = max(1, _CHUNK // (features * self.scale_FD.shape[1]) // sequences)
-        if step >= days:
-            return self._select(x_TSF, context_SD)
-        parts = [
-            checkpoint(self._select, chunk, context_SD, use_reentrant=False)
-            for chunk in x_TSF.split(step)
-        ]
-        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+        logit_TSF = self.weigh(x_TSF, context_SD, self.scale_FD, self.bias_FD)
+        weight_TSF = F.softmax(logit_TSF, dim=-1)
+        x_FR, weight_FR = (part.flatten(0, 1).T.contiguous() for part in (x_TSF, weight_TSF))
+        features, width = self.scale_FD.shape
+        kept = max(1, _CHUNK // (features * width))
+        if kept >= x_FR.shape[1]:
+            selected_RD = self._select(x_FR, weight_FR)
+        else:
+            parts = [
+                checkpoint(self._select, x, weight, use_reentrant=False)
+                for x, weight in zip(x_FR.split(kept, 1), weight_FR.split(kept, 1), strict=True)
+            ]
+            selected_RD = torch.cat(parts)
+        return selected_RD.view(*x_TSF.shape[:2], width), weight_TSF
 
-    def _select(self, x_TSF: Tensor, context_SD: Tensor) -> tuple[Tensor, Tensor]:
-        days, sequences, _ = x_TSF.shape
-        embedded_TSFD = torch.addcmul(self.bias_FD, x_TSF[..., None], self.scale_FD)
-        weight_TSF = F.softmax(self.weigh(embedded_TSFD.flatten(2), context_SD), dim=-1)
-        # Features in front: each network's rows are then one matrix.
-        embedded_FRD = embedded_TSFD.flatten(0, 1).transpose(0, 1).contiguous()
-        hidden_FRD = F.elu(torch.baddbmm(self.bias_enter_F1D, embedded_FRD, self.enter_FDD))
-        hidden_FRD = torch.baddbmm(self.bias_mix_F1D, hidden_FRD, self.mix_FDD)
-        hidden_FRD = F.dropout(hidden_FRD, self.dropout, self.training)
-        gated_FRD = F.glu(torch.baddbmm(self.bias_gate_F1G, hidden_FRD, self.gate_FDG), dim=-1)
-        normed_FRD = F.layer_norm(gated_FRD + embedded_FRD, gated_FRD.shape[-1:])
-        each_FRD = torch.addcmul(self.bias_shift_F1D, normed_FRD, self.bias_scale_F1D)
-        selected_RD = torch.einsum("frd,rf->rd", each_FRD, weight_TSF.flatten(0, 1))
-        return selected_RD.view(days, sequences, -1), weight_TSF
+    def _select(self, x_FR: Tensor, weight_FR: Tensor) -> Tensor:
+        """Sum over the features of weight x embedding through its network [R, D]."""
+        embedding_F2D = torch.stack((self.scale_FD, self.bias_FD), dim=1)
+        entry_F2D = torch.bmm(embedding_F2D, self.enter_FDD)
+        entry_F2D = torch.cat((entry_F2D[:, :1], entry_F2D[:, 1:] + self.bias_enter_F1D), dim=1)
+        selected_RD = weighted_networks(
+            x_FR,
+            weight_FR,
+            embedding_F2D,
+            entry_F2D,
+            self.mix_FDD,
+            self.bias_mix_F1D,
+            self.gate_FDG,
+            self.bias_gate_F1G,
+            self.bias_scale_F1D,
+            self.dropout if self.training else 0.0,
+        )
+        return selected_RD + weight_FR.T @ self.bias_shift_F1D.squeeze(1)
+
+
+class EmbeddingWeights(GatedResidualNetwork):
+    """A GRN on the embeddings x scale + bias of all features side by side, which are not made: what
+    its first products have to say of each feature is summed over D beforehand."""
+
+    def forward(  # type: ignore[override]
+        self, x_TSF: Tensor, context_SD: Tensor, scale_FD: Tensor, bias_FD: Tensor
+    ) -> Tensor:
+        """Logits of the features [T, S, F]."""
+        hidden_TSD, skip_TSF = (
+            _of_embeddings(linear, x_TSF, scale_FD, bias_FD) for linear in (self.enter, self.skip)
+        )
+        return self.rest(hidden_TSD, skip_TSF, context_SD)
+
+
+def _of_embeddings(linear: nn.Linear, x_TSF: Tensor, scale_FD: Tensor, bias_FD: Tensor) -> Tensor:
+    weight_OFD = linear.weight.unflatten(1, scale_FD.shape)
+    weight_OF = torch.einsum("ofd,fd->of", weight_OFD, scale_FD)
+    bias_O = torch.mv(linear.weight, bias_FD.flatten())
+    return F.linear(x_TSF, weight_OF, bias_O if linear.bias is None else bias_O + linear.bias)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gogooku3.nn.dropout import Dropout
+
 
 class HorizonHeads(nn.Module):
     """One small perceptron per horizon, all in one product: W2_k GELU(W1_k z + b1_k) + b2_k."""
@@ -19,7 +21,7 @@ class HorizonHeads(nn.Module):
         super().__init__()
         self.horizons = horizons
         self.enter = nn.Linear(width, horizons * hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.leave_KW = nn.Parameter(torch.empty(horizons, hidden))
         nn.init.uniform_(self.leave_KW, -1.0 / math.sqrt(hidden), 1.0 / math.sqrt(hidden))
         self.bias_K = nn.Parameter(torch.zeros(horizons))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from gogooku3.nn import grouped_selection
+from gogooku3.nn import feature_networks, grouped_selection
+from gogooku3.nn.grn import GatedResidualNetwork
 from gogooku3.nn.grouped_selection import GroupedVariableSelection
 
 
@@ -24,7 +26,8 @@ def test_it_equals_a_loop_over_the_features() -> None:
     x_TSF, context_SD = torch.randn(3, 6, 5), torch.randn(6, 4)
     selected_TSD, weight_TSF = block(x_TSF, context_SD)
     embedded_TSFD = x_TSF[..., None] * block.scale_FD + block.bias_FD
-    expected_TSF = block.weigh(embedded_TSFD.flatten(2), context_SD).softmax(-1)
+    logit_TSF = GatedResidualNetwork.forward(block.weigh, embedded_TSFD.flatten(2), context_SD)
+    expected_TSF = logit_TSF.softmax(-1)
     torch.testing.assert_close(weight_TSF, expected_TSF)
     expected_TSD = torch.zeros(3, 6, 4)
     for f in range(5):
@@ -39,12 +42,19 @@ def test_it_equals_a_loop_over_the_features() -> None:
     torch.testing.assert_close(selected_TSD, expected_TSD)
 
 
-def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [10, 64, 250])
+@pytest.mark.parametrize("what", ["chunk", "tile"])
+def test_chunks_and_tiles_make_no_difference(
+    monkeypatch: pytest.MonkeyPatch, what: str, size: int
+) -> None:
     block = _block()
     x_TSF, context_SD = torch.randn(7, 6, 5), torch.randn(6, 4)
     found = []
-    for size in (1 << 25, 250):
-        monkeypatch.setattr(grouped_selection, "_CHUNK", size)
+    for limit in (1 << 25, size):
+        if what == "chunk":
+            monkeypatch.setattr(grouped_selection, "_CHUNK", limit)
+        else:
+            monkeypatch.setitem(feature_networks._TILE, "cpu", limit)
         block.zero_grad()
         selected_TSD, weight_TSF = block(x_TSF, context_SD)
         (selected_TSD.square().sum() + weight_TSF.square().sum()).backward()
@@ -53,3 +63,48 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found[0]) == 2 + len(list(block.parameters()))
     for whole, pieces in zip(*found, strict=True):
         torch.testing.assert_close(whole, pieces, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tile", [8, 64])
+@pytest.mark.parametrize("is_training", [False, True])
+def test_gradients_are_exact(monkeypatch: pytest.MonkeyPatch, tile: int, is_training: bool) -> None:
+    """Also under dropout, whose draw is the same at each call here."""
+    monkeypatch.setitem(feature_networks._TILE, "cpu", tile)
+    block = _block().double().train(is_training)
+    generator = torch.Generator().manual_seed(3)
+    x_TSF = torch.randn(2, 3, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    context_SD = torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    names = [name for name, _ in block.named_parameters()]
+
+    def selected(x: Tensor, context: Tensor, *values: Tensor) -> Tensor:
+        torch.manual_seed(5)
+        given = dict(zip(names, values, strict=True))
+        out, _ = torch.func.functional_call(block, given, (x, context))
+        return out
+
+    values = [p.detach().clone().requires_grad_() for p in block.parameters()]
+    assert torch.autograd.gradcheck(selected, (x_TSF, context_SD, *values))
+
+
+def test_dropout_drops_and_is_repeatable() -> None:
+    block = _block()
+    x_TSF, context_SD = torch.randn(3, 6, 5), torch.randn(6, 4)
+    torch.manual_seed(1)
+    block.train()
+    one, other = block(x_TSF, context_SD)[0], block(x_TSF, context_SD)[0]
+    assert not torch.equal(one, other)
+    torch.manual_seed(1)
+    torch.testing.assert_close(block(x_TSF, context_SD)[0], one, rtol=0, atol=0)
+
+
+def test_autocast_computes_in_its_type_and_keeps_gradients_in_the_weights_own() -> None:
+    block = _block()
+    x_TSF, context_SD = torch.randn(3, 6, 5), torch.randn(6, 4)
+    exact_TSD, _ = block(x_TSF, context_SD)
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse_TSD, _ = block(x_TSF, context_SD)
+    torch.testing.assert_close(coarse_TSD.float(), exact_TSD, atol=0.1, rtol=0.1)
+    assert not torch.equal(coarse_TSD.float(), exact_TSD)
+    coarse_TSD.float().square().sum().backward()
+    assert block.mix_FDD.grad is not None
+    assert block.mix_FDD.grad.dtype == torch.float32

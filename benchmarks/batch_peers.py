@@ -123,7 +123,7 @@ def main() -> None:
         train_end=calendar[len(calendar) * 7 // 10], valid_end=calendar[len(calendar) * 9 // 10]
     )
     data = DataConfig(lookback=LOOKBACK, horizons=panel.header.horizons, split=split)
-    maker = BatchMaker(panel, data, reuse=True)
+    maker = BatchMaker(panel, data, reuse=1)
     row_TN = panel.rows_between(last - days + 1, last, panel.scored_stocks(last))
     row_TN = row_TN[:, (row_TN >= 0).all(dim=0)][:, :stocks].long()
     x_TNF = panel.features_RF[row_TN].float().nan_to_num_(0.0).numpy()

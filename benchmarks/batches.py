@@ -63,7 +63,7 @@ def main() -> None:
     )
     horizons = panel.header.horizons
     data = DataConfig(lookback=given.lookback, horizons=horizons, split=split)
-    maker = BatchMaker(panel, data, reuse=True)
+    maker = BatchMaker(panel, data, reuse=1)
     train_D = [day for day in maker.split.train_D if day >= panel.header.first_day + given.lookback]
     days = random.Random(0).sample(train_D, min(given.days, len(train_D)))
     x_BNTF = maker.make(days[:1]).x_BNTF

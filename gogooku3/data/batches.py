@@ -31,10 +31,10 @@ stretches read fewer rows twice, and hold more stocks that are scored on few of 
 class BatchMaker:
     """Makes the batches of one configuration from one panel.
 
-    With `reuse`, x_BNTF of every batch lies in the same memory and is overwritten by the next
-    batch: faster for large markets, since fresh pages cost more than the copy. Without it, each
-    batch owns its memory. Either way a batch's days lie one after the other in memory, and
-    x_BNTF, present_BNT and past_return_BNT are views of that with the stocks in front.
+    With `reuse`, batches take so many pieces of memory in turn, and x_BNTF is overwritten by the
+    batch that is so many later: faster for large markets, since fresh pages cost more than the
+    copy. With 0, each batch owns its memory. Either way a batch's days lie one after the other in
+    memory, and x_BNTF, present_BNT and past_return_BNT are views of that with the stocks in front.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class BatchMaker:
         panel: Panel,
         data: DataConfig,
         *,
-        reuse: bool = False,
+        reuse: int = 0,
         scaling: MarketScaling | None = None,
         resident: torch.device | None = None,
     ) -> None:
@@ -68,7 +68,8 @@ class BatchMaker:
             else ResidentRows(panel, self.features, scaling, resident)
         )
         self._targets = Targets(panel, data)
-        self._buffer = torch.empty(0, device=self._rows.device) if reuse else None
+        self._pieces = [torch.empty(0, device=self._rows.device) for _ in range(reuse)]
+        self._taken = 0
 
     @cached_property
     def split(self) -> Split:
@@ -100,6 +101,7 @@ class BatchMaker:
             row_BTN[place, :, : len(stock_N)] = self.panel.rows_between(
                 day + 1 - lookback, day, stock_N
             )
+        self._taken += 1
         x_BTNF = self._memory((*row_BTN.shape, len(self.features)))
         read = [day + step for day in days for step in range(1 - lookback, 1)]
         self._rows.read(row_BTN.flatten(0, 1), read, x_BTNF.flatten(0, 1))
@@ -126,6 +128,7 @@ class BatchMaker:
 
         Raises ValueError for days that do not follow each other.
         """
+        self._taken += 1
         return next(self._stretch(days, len(days), stocks_per_day, generator))
 
     def blocks(self, days: Sequence[int], block_days: int) -> Iterator[Batch]:
@@ -133,8 +136,9 @@ class BatchMaker:
 
         Each stretch of consecutive days is read row by row, so that a further day costs the reading
         of its own rows only. A block's places are the stocks that are scored on any day of the
-        stretch. With `reuse`, making another batch ends this one's blocks.
+        stretch. All of it takes the first piece of memory: making another batch ends its blocks.
         """
+        self._taken = 0
         step = max(1, STRETCH_DAYS // block_days) * block_days
         for run in runs(days):
             for start in range(0, len(run), step):
@@ -200,12 +204,12 @@ class BatchMaker:
 
     def _memory(self, shape: tuple[int, ...]) -> Tensor:
         """Float32 memory to read features into."""
-        if self._buffer is None:
+        if not self._pieces:
             return torch.empty(shape, device=self._rows.device)
-        count = torch.Size(shape).numel()
-        if self._buffer.numel() < count:
-            self._buffer = torch.empty(count, device=self._rows.device)
-        return self._buffer[:count].view(shape)
+        count, place = torch.Size(shape).numel(), self._taken % len(self._pieces)
+        if self._pieces[place].numel() < count:
+            self._pieces[place] = torch.empty(count, device=self._rows.device)
+        return self._pieces[place][:count].view(shape)
 
 
 def _draw(stock_N: Tensor, most: int | None, generator: torch.Generator | None) -> Tensor:

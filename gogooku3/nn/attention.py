@@ -53,14 +53,14 @@ class LastQueryAttention(nn.Module):
         queries, _, width = query_QSD.shape
         per_head = width // self.heads
         query_SQHC = self.query(query_QSD).transpose(0, 1).unflatten(-1, (self.heads, per_head))
-        key_HCD = self.key.weight.view(self.heads, per_head, width)
-        carried_SQHD = torch.einsum("sqhc,hcd->sqhd", query_SQHC, key_HCD) / math.sqrt(per_head)
-        logit_SRL = torch.bmm(carried_SQHD.flatten(1, 2), days_LSD.permute(1, 2, 0))
-        logit_SQHL = logit_SRL.float().unflatten(1, (queries, self.heads))
+        key_HCD = self.key.weight.view(self.heads, per_head, width) / math.sqrt(per_head)
+        carried_SRD = torch.einsum("sqhc,hcd->sqhd", query_SQHC, key_HCD).flatten(1, 2)
+        logit_SRL = torch.bmm(carried_SRD, days_LSD.permute(1, 2, 0)).float()
         if logit_QHL is not None:
-            logit_SQHL = logit_SQHL + logit_QHL
-        unseen_S11L = ~seen_LS.T[:, None, None]
-        logit_SQHL = logit_SQHL.masked_fill(unseen_S11L, torch.finfo(torch.float32).min)
+            logit_SRL = logit_SRL + logit_QHL.flatten(0, 1)
+        unseen_S1L = ~seen_LS.T[:, None]
+        logit_SRL = logit_SRL.masked_fill(unseen_S1L, torch.finfo(torch.float32).min)
+        logit_SQHL = logit_SRL.unflatten(1, (queries, self.heads))
         weight_SQL = self.dropout(F.softmax(logit_SQHL, dim=-1)).mean(2)
         pooled_SQD = torch.bmm(weight_SQL.to(days_LSD.dtype), days_LSD.transpose(0, 1))
         attended_QSD: Tensor = self.output(self.value(pooled_SQD)).transpose(0, 1)

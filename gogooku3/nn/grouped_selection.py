@@ -1,12 +1,12 @@
 """Variable selection as published: a gated residual network of its own for every feature.
 
-Shapes: T days, S sequences, R = T * S rows, C rows of a tile, F features, P features of a tile,
-D hidden, G = 2 D.
+Shapes: T days, S sequences, R = T * S rows, F features, D hidden, G = 2 D, O outputs.
 """
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,7 @@ class GroupedVariableSelection(nn.Module):
     def __init__(self, *, features: int, width: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
-        self.weigh: nn.Module = EmbeddingWeights(
-            features * width, width, features, dropout=dropout, context=width
-        )
+        self.weigh: nn.Module = EmbeddingWeights(features=features, width=width, dropout=dropout)
         self.scale_FD = nn.Parameter(torch.randn(features, width))
         self.bias_FD = nn.Parameter(torch.zeros(features, width))
         bound = 1.0 / math.sqrt(width)
@@ -88,22 +86,30 @@ class GroupedVariableSelection(nn.Module):
         return selected_RD + weight_FR.T @ self.bias_shift_F1D.squeeze(1)
 
 
-class EmbeddingWeights(GatedResidualNetwork):
+class EmbeddingWeights(nn.Module):
     """A GRN on the embeddings x scale + bias of all features side by side, which are not made: what
     its first products have to say of each feature is summed over D beforehand."""
 
-    def forward(  # type: ignore[override]
+    def __init__(self, *, features: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.network = GatedResidualNetwork(
+            features * width, width, features, dropout=dropout, context=width
+        )
+
+    def forward(
         self, x_TSF: Tensor, context_SD: Tensor, scale_FD: Tensor, bias_FD: Tensor
     ) -> Tensor:
         """Logits of the features [T, S, F]."""
+        # The network has more inputs than outputs, so its skip connection is a product too.
+        products = (self.network.enter, cast(nn.Linear, self.network.skip))
         hidden_TSD, skip_TSF = (
-            _of_embeddings(linear, x_TSF, scale_FD, bias_FD) for linear in (self.enter, self.skip)
+            _of_embeddings(product, x_TSF, scale_FD, bias_FD) for product in products
         )
-        return self.rest(hidden_TSD, skip_TSF, context_SD)
+        return self.network.rest(hidden_TSD, skip_TSF, context_SD)
 
 
-def _of_embeddings(linear: nn.Linear, x_TSF: Tensor, scale_FD: Tensor, bias_FD: Tensor) -> Tensor:
-    weight_OFD = linear.weight.unflatten(1, scale_FD.shape)
+def _of_embeddings(product: nn.Linear, x_TSF: Tensor, scale_FD: Tensor, bias_FD: Tensor) -> Tensor:
+    weight_OFD = product.weight.unflatten(1, scale_FD.shape)
     weight_OF = torch.einsum("ofd,fd->of", weight_OFD, scale_FD)
-    bias_O = torch.mv(linear.weight, bias_FD.flatten())
-    return F.linear(x_TSF, weight_OF, bias_O if linear.bias is None else bias_O + linear.bias)
+    bias_O = torch.mv(product.weight, bias_FD.flatten())
+    return F.linear(x_TSF, weight_OF, bias_O if product.bias is None else bias_O + product.bias)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +21,7 @@ from gogooku3.data.epochs import epoch_batches, steps_per_epoch
 from gogooku3.losses import Loss
 from gogooku3.models.base import Model
 from gogooku3.optim import Ema, Schedule
+from gogooku3.training.ahead import one_ahead
 from gogooku3.training.compiled import Forward
 from gogooku3.training.device import Precision, autocast
 from gogooku3.training.divergence import Divergence
@@ -91,19 +93,21 @@ class Learner:
             checked=start,
         )
         self.model.train()
-        for step in range(start, steps):
-            began = time.monotonic()
-            self.step(epoch, step, (epoch - 1) * steps + step, groups[step], statistics)
-            # On the CPU looking is free; a GPU is only asked when the epoch is over, or before
-            # something is kept.
-            verify = partial(divergence.check, step + 1, self.optimizer.param_groups[0]["lr"])
-            if self.feed.device.type == "cpu" or step == steps - 1:
-                verify()
-            seconds = time.monotonic() - began
-            statistics.elapsed_s += seconds
-            if after_step(step + 1, seconds, verify) and step + 1 < steps:
-                verify()
-                return False
+        to_do = list(enumerate(groups))[start:]
+        with closing(one_ahead(self._own_batches(epoch, to_do))) as made:
+            for step, group in to_do:
+                began = time.monotonic()
+                self.step(epoch, step, (epoch - 1) * steps + step, group, statistics, made)
+                # On the CPU looking is free; a GPU is only asked when the epoch is over, or before
+                # something is kept.
+                verify = partial(divergence.check, step + 1, self.optimizer.param_groups[0]["lr"])
+                if self.feed.device.type == "cpu" or step == steps - 1:
+                    verify()
+                seconds = time.monotonic() - began
+                statistics.elapsed_s += seconds
+                if after_step(step + 1, seconds, verify) and step + 1 < steps:
+                    verify()
+                    return False
         return True
 
     def step(
@@ -113,21 +117,38 @@ class Learner:
         global_step: int,
         group: Sequence[Sequence[int]],
         statistics: EpochStatistics,
+        made: Iterator[Batch] | None = None,
     ) -> None:
-        """One optimiser step over the days of some batches: this rank's share of them."""
+        """One optimiser step over the days of some batches: this rank's share of them, taken from
+        `made`, or made when they are needed."""
+        made = self._own_batches(epoch, [(step, group)]) if made is None else made
         lr = self.schedule.lr_at(global_step)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         days = sum(len(batch) for batch in group)
-        whole = self.config.batch.batches_per_step >= self.team.size
-        for number, batch_days in self.team.share(group, whole):
-            self._backward((epoch, step, number), batch_days, len(batch_days) / days, statistics)
+        for number, batch_days in self._share(group):
+            began = time.monotonic()
+            batch = next(made)
+            statistics.wait_s += time.monotonic() - began
+            self._backward((epoch, step, number), batch, len(batch_days) / days, statistics)
         self.team.sum_gradients(self.model.parameters())
         self._clip(step, statistics)
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update()
+
+    def _share(self, group: Sequence[Sequence[int]]) -> list[tuple[int, Sequence[int]]]:
+        """This rank's part of a step's batches."""
+        return self.team.share(group, self.config.batch.batches_per_step >= self.team.size)
+
+    def _own_batches(
+        self, epoch: int, steps: Sequence[tuple[int, Sequence[Sequence[int]]]]
+    ) -> Iterator[Batch]:
+        """This rank's batches of some steps, each of which has its number beside its days."""
+        for step, group in steps:
+            for number, days in self._share(group):
+                yield self._batch((epoch, step, number), days)
 
     def _batches(self, epoch: int, step: int, group: Sequence[Sequence[int]]) -> Iterator[Batch]:
         """The batches of a step as they were, all ranks'."""
@@ -142,15 +163,12 @@ class Learner:
     def _backward(
         self,
         place: tuple[int, int, int],
-        days: Sequence[int],
+        batch: Batch,
         share: float,
         statistics: EpochStatistics,
     ) -> None:
         """Add one batch's share of the step's gradient."""
         _, step, _ = place
-        began = time.monotonic()
-        batch = self._batch(place, days)
-        statistics.wait_s += time.monotonic() - began
         # By batch, not by step: whichever rank takes the batch drops out the same.
         torch.manual_seed(derive(self.config.seed, "dropout", *place))
         with autocast(self.feed.device, self.precision):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from threading import Lock
 
 import torch
 
@@ -33,7 +34,8 @@ def evaluation_days(batch: BatchConfig, widest: int) -> int:
 class Feed:
     """Makes the batches of one dataset for one configuration.
 
-    A batch's features lie in memory that the next batch overwrites: use it before asking again.
+    A training batch's features lie in memory that the one after the next overwrites, so that the
+    next can be made meanwhile; those of an evaluation batch lie where the next one's will.
     """
 
     def __init__(
@@ -50,9 +52,10 @@ class Feed:
         self._batch = config.batch
         # Where a GPU has room for all features, they go there once, and only row ids after that.
         resident = device if is_room(panel, device) else None
-        self._maker = BatchMaker(panel, config.data, reuse=True, scaling=scaling, resident=resident)
+        self._maker = BatchMaker(panel, config.data, reuse=2, scaling=scaling, resident=resident)
         edges = edges_of(config.model)
         self._graph = None if edges is None else GraphBuilder(panel, edges)
+        self._one_at_a_time = Lock()
 
     @property
     def features(self) -> Sequence[str]:
@@ -73,7 +76,8 @@ class Feed:
         """A training batch of some days of the panel's calendar, consecutive ones if the
         configuration has blocks; all stocks, or a sample."""
         make = self._maker.block if self._batch.block_days > 1 else self._maker.make
-        return self._ready(make(days, stocks_per_day, generator))
+        with self._one_at_a_time:
+            return self._ready(make(days, stocks_per_day, generator))
 
     def evaluation_batches(self, days: Sequence[int]) -> Iterator[Batch]:
         """All stocks of increasing days, in blocks of days that take no more memory to score than

@@ -119,7 +119,7 @@ def test_zscore_and_raw_targets(panel: Panel, data_config: Config) -> None:
 def test_features_are_chosen_by_name_in_the_order_given(panel: Panel, data_config: Config) -> None:
     whole = BatchMaker(panel, data_config()).make([100])
     names = ("volatility_20", "return_1", "gap_1")
-    for reuse in (False, True):
+    for reuse in (0, 1):
         chosen = BatchMaker(panel, data_config(features=names), reuse=reuse)
         assert chosen.features == names
         wanted = whole.x_BNTF[..., panel.columns_of(names)]
@@ -128,14 +128,17 @@ def test_features_are_chosen_by_name_in_the_order_given(panel: Panel, data_confi
         BatchMaker(panel, data_config(features=("gap_2",)))
 
 
-def test_reused_memory_holds_the_same_values_until_the_next_batch(
-    panel: Panel, data_config: Config
-) -> None:
-    own, shared = (BatchMaker(panel, data_config(), reuse=reuse) for reuse in (False, True))
-    for days in ([70], [70, 71, 72], [180]):
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_reused_memory_is_taken_in_turn(panel: Panel, data_config: Config, pieces: int) -> None:
+    own, shared = (BatchMaker(panel, data_config(), reuse=reuse) for reuse in (0, pieces))
+    for days in ([70], [70, 71, 72], [180], [70, 71, 72], [70, 71, 72]):
         assert same(own.make(days), shared.make(days))
-    first, second = shared.make([90]), shared.make([91])
-    assert first.x_BNTF.data_ptr() == second.x_BNTF.data_ptr()
+    made = [shared.make([day]) for day in range(90, 90 + 2 * pieces)]
+    places = [batch.x_BNTF.data_ptr() for batch in made]
+    assert len(set(places)) == pieces
+    assert places[:pieces] == places[pieces:]
+    for batch, day in zip(made[pieces:], range(90 + pieces, 90 + 2 * pieces), strict=True):
+        assert same(batch, own.make([day]))
     first, second = own.make([90]), own.make([91])
     assert first.x_BNTF.data_ptr() != second.x_BNTF.data_ptr()
     assert same(first, own.make([90]))
@@ -192,10 +195,10 @@ def assert_same_days(whole: Batch, maker: BatchMaker) -> None:
             torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("reuse", [0, 1, 2])
 @pytest.mark.parametrize("days", [[60, 61, 62, 63, 64], [120], [53, 54]])
 def test_a_block_holds_each_of_its_days_exactly(
-    loose_panel: Panel, data_config: Config, days: list[int], reuse: bool
+    loose_panel: Panel, data_config: Config, days: list[int], reuse: int
 ) -> None:
     panel = loose_panel
     batch = BatchMaker(panel, data_config(), reuse=reuse).block(days)
@@ -254,9 +257,9 @@ def test_a_block_draws_its_stocks_once(loose_panel: Panel, data_config: Config) 
         maker.block([100, 102])
 
 
-@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("reuse", [0, 1, 2])
 def test_consecutive_blocks_hold_each_day_once(
-    loose_panel: Panel, data_config: Config, reuse: bool
+    loose_panel: Panel, data_config: Config, reuse: int
 ) -> None:
     own = BatchMaker(loose_panel, data_config())
     maker = BatchMaker(loose_panel, data_config(), reuse=reuse)

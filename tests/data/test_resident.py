@@ -50,7 +50,7 @@ def test_a_batch_is_the_same_wherever_its_rows_lie(panel: Panel, is_subset: bool
         }
     )
     cpu = torch.device("cpu")
-    plain, resident = BatchMaker(panel, data), BatchMaker(panel, data, resident=cpu, reuse=True)
+    plain, resident = BatchMaker(panel, data), BatchMaker(panel, data, resident=cpu, reuse=1)
     early = panel.header.first_day
 
     def batches(maker: BatchMaker) -> list[Batch]:

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gogooku3.nn import feature_networks, grouped_selection
-from gogooku3.nn.grn import GatedResidualNetwork
 from gogooku3.nn.grouped_selection import GroupedVariableSelection
 
 
@@ -26,7 +25,7 @@ def test_it_equals_a_loop_over_the_features() -> None:
     x_TSF, context_SD = torch.randn(3, 6, 5), torch.randn(6, 4)
     selected_TSD, weight_TSF = block(x_TSF, context_SD)
     embedded_TSFD = x_TSF[..., None] * block.scale_FD + block.bias_FD
-    logit_TSF = GatedResidualNetwork.forward(block.weigh, embedded_TSFD.flatten(2), context_SD)
+    logit_TSF = block.weigh.network(embedded_TSFD.flatten(2), context_SD)
     expected_TSF = logit_TSF.softmax(-1)
     torch.testing.assert_close(weight_TSF, expected_TSF)
     expected_TSD = torch.zeros(3, 6, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,12 @@ class Experiment:
     def steps(self) -> int:
         """Optimiser steps of an epoch; 1 for a model without an optimiser."""
         return self.learner.steps(self.split.train_D) if self.learner else 1
+
+    def kept_weights(self) -> AbstractContextManager[None]:
+        """Within this the model holds the weights that are evaluated and saved: their running mean,
+        where the configuration asks for one."""
+        learner = self.learner
+        return nullcontext() if learner is None or learner.ema is None else learner.ema.applied()
 
     def provenance(self) -> dict[str, Any]:
         """What the run is made of, for its record."""

@@ -9,8 +9,7 @@ Notable:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,8 @@ from gogooku3.training.checkpoint import SUFFIX, save_checkpoint
 from gogooku3.training.compiled import compiled
 from gogooku3.training.cpu import CpuMeter
 from gogooku3.training.device import autocast, deterministic
-from gogooku3.training.evaluation import Evaluation, Interrupted, evaluate, spread
+from gogooku3.training.epoch_scores import score_epoch
+from gogooku3.training.evaluation import Evaluation, Interrupted
 from gogooku3.training.experiment import Experiment
 from gogooku3.training.fit import fit_at_once
 from gogooku3.training.gpu import GpuSampler
@@ -243,33 +243,12 @@ class _Run:
         found, is_interrupted = None, False
         if team.leads:
             try:
-                found = self._score_epoch()
+                found = score_epoch(self.experiment, self.should_stop)
             except Interrupted:
                 is_interrupted = True
         if any(team.agree(is_interrupted)):
             raise Interrupted
         return found
-
-    def _score_epoch(self) -> Evaluation:
-        """The validation days' scores and metrics, beside those of a few training days."""
-        experiment = self.experiment
-        days = spread(experiment.split.train_D, experiment.config.evaluation.train_days)
-        with self._weights_to_keep():
-            reference = self._score("train", days) if days else None
-            found = self._score("valid", experiment.split.valid_D)
-        return found if reference is None else found.beside(reference, experiment.config)
-
-    def _score(self, split: str, days: Sequence[int]) -> Evaluation:
-        experiment = self.experiment
-        return evaluate(
-            experiment.model,
-            experiment.feed,
-            days,
-            experiment.config,
-            split=split,
-            precision=experiment.precision,
-            should_stop=self.should_stop,
-        )
 
     def _follow(self, epoch: int) -> None:
         """All ranks go on from what the leading one found."""
@@ -323,7 +302,7 @@ class _Run:
         experiment = self.experiment
         manifest = experiment.manifest(epoch, metrics, evaluation.selection_F)
         path = self.out_dir / f"epoch-{epoch:04d}{SUFFIX}"
-        with self._weights_to_keep():
+        with experiment.kept_weights():
             written = save_checkpoint(path, experiment.model, manifest)
             prove(path, experiment)
         return CheckpointEvent(
@@ -334,12 +313,6 @@ class _Run:
             is_best=is_best,
             metrics=manifest.metrics,
         )
-
-    def _weights_to_keep(self) -> AbstractContextManager[None]:
-        """Within this the model holds the weights that are evaluated and saved: their running mean,
-        where the configuration asks for one."""
-        learner = self.experiment.learner
-        return nullcontext() if learner is None or learner.ema is None else learner.ema.applied()
 
     def _restore(self, path: Path) -> None:
         experiment = self.experiment

@@ -48,6 +48,7 @@ DEFAULT: dict[str, Any] = {
         },
     },
     "model": {
+        "kind": "atft_gat_fan",
         "hidden_size": 64,
         "dropout": 0.2,
         "selection": {"rank": 2},
@@ -80,6 +81,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "optimizer": {"kind": "adabelief", "lr": 3e-3, "ema_decay": 0.99},
         "scheduler": {"kind": "cosine_restarts", "t_0": 1},
     },
+    "mlp": {"data": {"lookback": 2}, "model": {"kind": "mlp", "dropout": 0.2}},
     "lightgbm": {"model": {"kind": "lightgbm"}},
     "linear": {"model": {"kind": "linear"}},
 }
@@ -91,8 +93,9 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     made = copy.deepcopy(dict(base))
     for key, value in change.items():
         old = made.get(key)
-        is_another = isinstance(value, dict) and value.get("kind", "") != (old or {}).get(
-            "kind", value.get("kind", "")
+        is_another = isinstance(value, dict) and value.get("kind") not in (
+            None,
+            (old or {}).get("kind", value.get("kind")),
         )
         if isinstance(value, dict) and isinstance(old, dict) and not is_another:
             made[key] = merged(old, value)

@@ -261,6 +261,24 @@ class GatOnlyConfig(ConfigModel):
         return self.graph
 
 
+class MlpConfig(ConfigModel):
+    """A plain perceptron on the scored day's features, with the same heads and losses."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden_size: int = Field(default=64, ge=1, le=4096)
+    """D: width of the hidden layers."""
+    layers: int = Field(default=1, ge=1, le=16)
+    """Hidden layers before the heads, each of which has one of its own."""
+    dropout: Rate = 0.1
+    """Dropout after every hidden layer and in the heads."""
+    head: HeadConfig = HeadConfig()
+
+    @model_validator(mode="after")
+    def _derive(self) -> MlpConfig:
+        _fill(self, "head", _derived_head(self.head, self.hidden_size))
+        return self
+
+
 class LinearConfig(ConfigModel):
     """Ridge regression on the scored day's features, in closed form, one fit per horizon."""
 
@@ -344,7 +362,7 @@ def _derived_head(head: HeadConfig, width: int) -> HeadConfig:
     return head.model_copy(update={"hidden": head.hidden or max(1, width // 2)})
 
 
-BY_GRADIENT = (AtftGatFanConfig, LstmConfig, GatOnlyConfig)
+BY_GRADIENT = (AtftGatFanConfig, LstmConfig, GatOnlyConfig, MlpConfig)
 """Configurations of the models that learn step by step: several processes can share their days."""
 
 
@@ -362,6 +380,7 @@ ModelConfig = Annotated[
     Annotated[AtftGatFanConfig, Tag("atft_gat_fan")]
     | Annotated[LstmConfig, Tag("lstm")]
     | Annotated[GatOnlyConfig, Tag("gat_only")]
+    | Annotated[MlpConfig, Tag("mlp")]
     | Annotated[LightGbmConfig, Tag("lightgbm")]
     | Annotated[LinearConfig, Tag("linear")]
     | Annotated[ReversalConfig, Tag("reversal")],

@@ -13,6 +13,7 @@ from gogooku3.models.gat_only import GatOnly
 from gogooku3.models.lightgbm import LightGbm
 from gogooku3.models.linear import Linear
 from gogooku3.models.lstm import Lstm
+from gogooku3.models.mlp import Mlp
 from gogooku3.models.reversal import Reversal
 
 MODELS: Mapping[str, Callable[[Any, ModelShape], Model]] = MappingProxyType(
@@ -22,6 +23,7 @@ MODELS: Mapping[str, Callable[[Any, ModelShape], Model]] = MappingProxyType(
         "lightgbm": LightGbm,
         "linear": Linear,
         "lstm": Lstm,
+        "mlp": Mlp,
         "reversal": Reversal,
     }
 )

@@ -1,4 +1,4 @@
-"""`lstm`, `gat_only`, `lightgbm`: what is particular to each, and that every setting is alive."""
+"""`lstm`, `gat_only`, `mlp`, `lightgbm`: what is particular to each; every setting is alive."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ NETWORKS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("gat_only", {"gat": {"layers": 1}}, {"gat": {"layers": 2}}),
     ("gat_only", {"gat": {"dropout": 0.0}}, {"gat": {"dropout": 0.4}}),
     ("gat_only", {"head": {"hidden": 8}}, {"head": {"hidden": 9}}),
+    ("mlp", {"hidden_size": 16}, {"hidden_size": 24}),
+    ("mlp", {"layers": 1}, {"layers": 2}),
+    ("mlp", {"dropout": 0.0}, {"dropout": 0.4}),
+    ("mlp", {"head": {"hidden": 8}}, {"head": {"hidden": 9}}),
 ]
 
 
@@ -66,17 +70,31 @@ def test_every_setting_of_a_network_is_alive(
     assert (scores[2] - scores[0]).abs().max() > 1e-4
 
 
-def test_lstm_reads_the_whole_look_back_and_gat_only_one_day(
+def test_lstm_reads_the_whole_look_back_and_others_one_day(
     shape: ModelShape, make_batch: Make
 ) -> None:
     batch = make_batch()
     x_BNTF = batch.x_BNTF.clone()
     x_BNTF[:, :, -5] += 1.0
     earlier = replace(batch, x_BNTF=x_BNTF)
-    for kind, reads in (("lstm", True), ("gat_only", False)):
+    for kind, reads in (("lstm", True), ("gat_only", False), ("mlp", False)):
         model = build(shape, {"kind": kind, "hidden_size": 16}).eval()
         change = (model(earlier).score_BNK - model(batch).score_BNK).abs().max()
         assert (change > 1e-4) is reads or (change == 0) is not reads
+
+
+def test_mlp_reads_the_scored_day_and_nothing_of_others(
+    shape: ModelShape, make_batch: Make
+) -> None:
+    batch = make_batch()
+    model = build(shape, {"kind": "mlp", "hidden_size": 16}).eval()
+    before = model(batch).score_BNK
+    x_BNTF = batch.x_BNTF.clone()
+    x_BNTF[0, 0, -1] += 1.0
+    change_BN = (model(replace(batch, x_BNTF=x_BNTF)).score_BNK - before).abs().amax(-1)
+    assert change_BN[0, 0] > 1e-4
+    change_BN[0, 0] = 0.0
+    assert change_BN.max() < 1e-6  # the product's blocking may differ
 
 
 def test_gat_only_lives_by_its_edges(shape: ModelShape, make_batch: Make) -> None:

@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "atft_gat_fan grouped": {"hidden_size": 16, "selection": {"kind": "grouped"}},
     "gat_only": {"hidden_size": 16},
+    "mlp": {"hidden_size": 16},
     "lstm": {"hidden_size": 16},
     "lightgbm": {"min_leaf_rows": 2, "learning_rate": 0.1},
 }

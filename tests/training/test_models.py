@@ -15,6 +15,7 @@ from gogooku3.training.trainer import train
 
 SMALL: dict[str, dict[str, Any]] = {
     "gat_only": {"hidden_size": 8, "graph": {"window": 10, "neighbours": 3}},
+    "mlp": {"hidden_size": 8},
     "lstm": {"hidden_size": 8},
     "lightgbm": {"min_leaf_rows": 20, "trees": 30},
 }

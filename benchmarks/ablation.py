@@ -4,12 +4,14 @@
     python benchmarks/ablation.py train jp.arrow runs --variant default --seeds 1 2 3
     python benchmarks/ablation.py train jp.arrow runs --variant without_gat --seeds 1 2 3
     python benchmarks/ablation.py report jp.arrow runs
+    python benchmarks/ablation.py together jp.arrow runs --variant default --and-also mlp
 
 `train` makes the runs that are not there yet, one after the other, and goes on with one that was
 stopped. `report` prints Markdown: each variant's rank IC per horizon, on validation and on test
 days, then what `default` has more than it. A day's rank IC is first averaged over the seeds, so
 that days are what the Newey-West t and the block-bootstrap interval are counted in. The epoch is
-the one with the best validation rank IC; the test days choose nothing.
+the one with the best validation rank IC; the test days choose nothing. `together` scores with the
+mean of all seeds' scores instead, each day's of each run standardised first.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from numpy.typing import NDArray
 
 from gogooku3 import load_model
 from gogooku3.data.panel import Panel
+from gogooku3.metrics.correlation import rank_correlation
 from gogooku3.metrics.inference import block_bootstrap, newey_west_t
 from gogooku3.training.scoring import ScoringModel
 
@@ -120,7 +123,7 @@ def train(cache: Path, folder: Path, spec: dict[str, Any], threads: int) -> None
         return
     config = folder / "config.json"
     config.write_text(json.dumps(spec, indent=1))
-    command = [Path(sys.executable).with_name("gogooku3"), "train", str(config)]
+    command: list[str | Path] = [Path(sys.executable).with_name("gogooku3"), "train", str(config)]
     command += ["--dataset", str(cache)]
     command += ["--out", str(folder / "run"), "--threads", str(threads), "--json"]
     if (folder / "run" / "resume.pt").exists():
@@ -214,21 +217,56 @@ def report(runs: Path) -> None:
             print(f"| {variant} | {len(both)} | " + " | ".join(cells) + " |")
 
 
+def together(cache: Path, runs: Path, variants: Sequence[str]) -> None:
+    """Print the rank IC of the mean of the runs' scores."""
+    panel = Panel.open(cache)
+    folders = sorted(path for name in variants for path in runs.glob(f"{name}-*"))
+    models = [load_model(best(folder)) for folder in folders]
+    print(f"{len(models)} runs of {', '.join(variants)}\n")
+    print("| part | " + " | ".join(f"h = {h}" for h in HORIZONS) + " | mean |")
+    print("|---|" + "---|" * (len(HORIZONS) + 1))
+    for part, as_judge in (("valid", lambda model: model), ("test", on_test)):
+        found = [as_judge(model).evaluation(panel) for model in models]
+        scored_DS1, return_DSK = found[0].scored_DS[..., None], found[0].return_DSK
+        score_DSK = torch.zeros_like(return_DSK)
+        for one in found:
+            assert torch.equal(one.scored_DS, found[0].scored_DS)
+            count_D11 = scored_DS1.sum(1, keepdim=True)
+            mean_D1K = (one.score_DSK * scored_DS1).sum(1, keepdim=True) / count_D11
+            centred_DSK = (one.score_DSK - mean_D1K) * scored_DS1
+            deviation_D1K = (centred_DSK.square().sum(1, keepdim=True) / count_D11).sqrt()
+            score_DSK += centred_DSK / deviation_D1K
+        rank_ic_KD = [
+            rank_correlation(score_DSK[..., k], return_DSK[..., k], ~return_DSK[..., k].isnan())
+            for k in range(len(HORIZONS))
+        ]
+        cells = [
+            cell(rank_ic_D.numpy(), h) for rank_ic_D, h in zip(rank_ic_KD, HORIZONS, strict=True)
+        ]
+        mean_of_all = torch.stack(rank_ic_KD).nanmean().item()
+        print(f"| {part} | " + " | ".join(cells) + f" | {mean_of_all:.4f} |")
+
+
 def main() -> None:
     """Train or report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=["train", "report"])
+    parser.add_argument("action", choices=["train", "report", "together"])
     parser.add_argument("cache", type=Path, help="a dataset's .arrow file")
     parser.add_argument("runs", type=Path, help="folder of the runs")
     parser.add_argument("--variant", choices=list(VARIANTS), default="default")
+    parser.add_argument("--and-also", nargs="*", choices=list(VARIANTS), default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     if given.action == "report":
         report(given.runs)
+        return
+    if given.action == "together":
+        torch.set_num_threads(given.threads)
+        together(given.cache, given.runs, [given.variant, *given.and_also])
         return
     for seed in given.seeds:
         folder = given.runs / f"{given.variant}-{seed}"

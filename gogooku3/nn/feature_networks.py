@@ -6,8 +6,8 @@ Shapes: R rows, C rows of a tile, F features, P features of a tile, D hidden, G 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,9 @@ _TILE = {"cpu": 1 << 16, "cuda": 1 << 28}
 that launches are few."""
 _EPSILON = 1e-5
 """Of the layer normalisation, torch's default."""
+
+_GIVEN = 9
+"""Tensors that the function is given, which it keeps before those of its tiles."""
 
 Tile = tuple[slice, slice]
 """Features and rows."""
@@ -62,8 +65,7 @@ def weighted_networks(
     return summed
 
 
-@dataclass(frozen=True)
-class _Kept:
+class _Kept(NamedTuple):
     """What the backward pass needs of a tile."""
 
     hidden_PCD: Tensor
@@ -86,7 +88,7 @@ class _WeightedNetworks(torch.autograd.Function):
         embedding, entry, mix, bias_mix, gate, bias_gate, scale = given
         width = mix.shape[-1]
         summed_RD = x_FR.new_zeros(x_FR.shape[1], width)
-        kept = []
+        kept: list[Tensor | None] = []
         for features, rows in _tiles(x_FR, width):
             x_PC2 = _with_one(x_FR[features, rows])
             hidden_PCD = F.elu_(torch.bmm(x_PC2, entry[features]))
@@ -104,26 +106,28 @@ class _WeightedNetworks(torch.autograd.Function):
             )
             added_PCD = (normed_PCD * weight_FR[features, rows, None]).mul_(scale[features])
             summed_RD[rows] += added_PCD[0] if len(added_PCD) == 1 else added_PCD.sum(0)
-            kept.append(_Kept(hidden_PCD, mixed_PCD, gate_PCG, normed_PCD, rstd_PC1, kept_PCD))
-        ctx.save_for_backward(x_FR, weight_FR, *given)
-        ctx.kept = kept
+            kept += _Kept(hidden_PCD, mixed_PCD, gate_PCG, normed_PCD, rstd_PC1, kept_PCD)
+        ctx.save_for_backward(x_FR, weight_FR, *given, *kept)
         return summed_RD
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_RD: Tensor) -> tuple[Tensor | None, ...]:
-        x_FR, weight_FR, embedding, entry, mix, bias_mix, gate, bias_gate, scale = ctx.saved_tensors
+        saved = ctx.saved_tensors  # a checkpoint gives them once
+        x_FR, weight_FR, *parameters = saved[:_GIVEN]
+        embedding, entry, mix, _, gate, _, scale = parameters
+        of_tiles = iter(saved[_GIVEN:])
         width = mix.shape[-1]
         grad_x_FR = torch.empty_like(x_FR) if ctx.needs_input_grad[1] else None
         grad_weight_FR = torch.empty_like(weight_FR)
         # Sums over all rows are kept in fp32 at least, whatever the rows are in.
         kept_in = torch.promote_types(x_FR.dtype, torch.float32)
-        parameters = (embedding, entry, mix, bias_mix, gate, bias_gate, scale)
         grads = [torch.zeros_like(parameter, dtype=kept_in) for parameter in parameters]
         to_embedding, to_entry, to_mix, to_bias_mix, to_gate, to_bias_gate, to_scale = grads
         # What the normalisation takes out of a gradient: its mean over D.
         mean_FR = torch.mm(scale.squeeze(1), grad_RD.T).div_(width)
-        for (features, rows), kept in zip(_tiles(x_FR, width), ctx.kept, strict=True):
+        for features, rows in _tiles(x_FR, width):
+            kept = _Kept(*islice(of_tiles, len(_Kept._fields)))
             weight_PC1 = weight_FR[features, rows, None]
             along_PCD = grad_RD[rows] * kept.normed_PCD
             to_scale[features] += torch.bmm(weight_PC1.transpose(1, 2), along_PCD)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gogooku3.nn import feature_networks, grouped_selection
-from gogooku3.nn.grouped_selection import GroupedVariableSelection
+from gogooku3.nn.grouped_selection import EmbeddingWeights, GroupedVariableSelection
 
 
 def _block() -> GroupedVariableSelection:
@@ -25,6 +25,7 @@ def test_it_equals_a_loop_over_the_features() -> None:
     x_TSF, context_SD = torch.randn(3, 6, 5), torch.randn(6, 4)
     selected_TSD, weight_TSF = block(x_TSF, context_SD)
     embedded_TSFD = x_TSF[..., None] * block.scale_FD + block.bias_FD
+    assert isinstance(block.weigh, EmbeddingWeights)
     logit_TSF = block.weigh.network(embedded_TSFD.flatten(2), context_SD)
     expected_TSF = logit_TSF.softmax(-1)
     torch.testing.assert_close(weight_TSF, expected_TSF)
@@ -64,6 +65,28 @@ def test_chunks_and_tiles_make_no_difference(
         torch.testing.assert_close(whole, pieces, atol=1e-5, rtol=1e-4)
 
 
+def test_chunks_are_not_kept_for_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    x_TSF, context_SD = torch.randn(7, 60, 5), torch.randn(60, 4)
+
+    def kept_bytes(chunk: int) -> int:
+        monkeypatch.setattr(grouped_selection, "_CHUNK", chunk)
+        kept: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        block = _block().train()
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            _made = block(x_TSF, context_SD)
+        return sum(kept.values())
+
+    of_networks = 6 * 5 * 7 * 60 * 4 * 4  # floats of six tensors [F, R, D]
+    whole, in_chunks = kept_bytes(1 << 25), kept_bytes(400)
+    assert whole - in_chunks > 0.8 * of_networks
+
+
 @pytest.mark.parametrize("tile", [8, 64])
 @pytest.mark.parametrize("is_training", [False, True])
 def test_gradients_are_exact(monkeypatch: pytest.MonkeyPatch, tile: int, is_training: bool) -> None:
@@ -78,7 +101,7 @@ def test_gradients_are_exact(monkeypatch: pytest.MonkeyPatch, tile: int, is_trai
     def selected(x: Tensor, context: Tensor, *values: Tensor) -> Tensor:
         torch.manual_seed(5)
         given = dict(zip(names, values, strict=True))
-        out, _ = torch.func.functional_call(block, given, (x, context))
+        out: Tensor = torch.func.functional_call(block, given, (x, context))[0]
         return out
 
     values = [p.detach().clone().requires_grad_() for p in block.parameters()]

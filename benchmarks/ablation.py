@@ -37,34 +37,12 @@ from gogooku3.metrics.inference import block_bootstrap, newey_west_t
 from gogooku3.training.scoring import ScoringModel
 
 HORIZONS = (1, 5, 10, 20)
-TRAIN_END, VALID_END = date(2016, 12, 30), date(2018, 6, 27)
-DEFAULT: dict[str, Any] = {
-    "max_epochs": 10,
-    "data": {
-        # Two days for the encoder, each less the main part of its own trailing six.
-        "lookback": 7,
-        "horizons": list(HORIZONS),
-        "split": {
-            "train_end": str(TRAIN_END),
-            "valid_end": str(VALID_END),
-            "embargo_days": 0,
-        },
-    },
-    "model": {
-        "kind": "atft_gat_fan",
-        "hidden_size": 64,
-        "dropout": 0.2,
-        "selection": {"rank": 2},
-        "fan": {"kind": "streaming", "window": 6},
-        "encoder": {"kind": "attention"},
-        # Joined heads are a quarter as wide as averaged ones.
-        "gat": {"layers": 1, "concat": [True]},
-        "graph": {"neighbours": 6, "sector_neighbours": 3},
-    },
-    "optimizer": {"lr": 3e-3, "ema_decay": 0.99},
-    "batch": {"days_per_step": 1, "stocks_per_step": 500},
-    "evaluation": {"train_days": 0},
+EXAMPLE = Path(__file__).parents[1] / "examples" / "job_market.json"
+DEFAULT: dict[str, Any] = json.loads(EXAMPLE.read_text())["config"] | {
+    "evaluation": {"train_days": 0}
 }
+"""The encoder sees two days, each less the main part of its own trailing six."""
+VALID_END = date.fromisoformat(DEFAULT["data"]["split"]["valid_end"])
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     # The same two days for the encoder.

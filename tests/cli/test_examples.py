@@ -17,7 +17,7 @@ from gogooku3.data.synth import synthesise
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPECS = sorted(EXAMPLES.glob("job_*.json"))
-SMALL = [path for path in SPECS if path.stem != "job_reference"]
+SMALL = [path for path in SPECS if path.stem not in ("job_market", "job_reference")]
 
 
 def load(path: Path) -> JobSpec:
@@ -85,6 +85,13 @@ def test_reference_is_the_first_trial_of_the_production_sweep() -> None:
     dumped = reference.config.model_dump()
     found = {path: value_at(dumped, path) for path in sweep["enqueue"][0]}
     assert found == sweep["enqueue"][0]
+
+
+def test_market_is_ten_epochs_of_the_whole_model_on_the_real_market() -> None:
+    spec = load(EXAMPLES / "job_market.json")
+    model = spec.config.model
+    assert (spec.dataset, spec.config.max_epochs, model.kind) == ("jp", 10, "atft_gat_fan")
+    assert (model.fan.enabled, model.gat.layers) == (True, 1)
 
 
 def test_readme_of_the_examples_names_every_file() -> None:

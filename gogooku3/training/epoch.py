@@ -6,7 +6,7 @@ Shapes: T market days, B days, N stocks, K horizons.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -94,7 +94,7 @@ class Learner:
         )
         self.model.train()
         to_do = list(enumerate(groups))[start:]
-        with closing(one_ahead(self._own_batches(epoch, to_do))) as made:
+        with self.ahead(epoch, to_do) as made:
             for step, group in to_do:
                 began = time.monotonic()
                 self.step(epoch, step, (epoch - 1) * steps + step, group, statistics, made)
@@ -142,10 +142,16 @@ class Learner:
         """This rank's part of a step's batches."""
         return self.team.share(group, self.config.batch.batches_per_step >= self.team.size)
 
+    def ahead(
+        self, epoch: int, steps: Sequence[tuple[int, Sequence[Sequence[int]]]]
+    ) -> closing[Generator[Batch]]:
+        """This rank's batches of some steps, each of which has its number beside its days; one is
+        made while the one before it is learned from."""
+        return closing(one_ahead(self._own_batches(epoch, steps)))
+
     def _own_batches(
         self, epoch: int, steps: Sequence[tuple[int, Sequence[Sequence[int]]]]
     ) -> Iterator[Batch]:
-        """This rank's batches of some steps, each of which has its number beside its days."""
         for step, group in steps:
             for number, days in self._share(group):
                 yield self._batch((epoch, step, number), days)

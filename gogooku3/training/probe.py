@@ -125,7 +125,9 @@ def _fits(
     try:
         learner.config = config
         learner.feed = Feed(experiment.panel, config, experiment.device, experiment.feed.scaling)
-        learner.step(1, 0, 0, group, EpochStatistics(1, experiment.device))
+        # The next step's first batch is made meanwhile, as in an epoch.
+        with learner.ahead(1, [(0, group), (1, group)]) as made:
+            learner.step(1, 0, 0, group, EpochStatistics(1, experiment.device), made)
         learner.optimizer.zero_grad(set_to_none=True)
         for scored in learner.feed.evaluation_batches(_scored(experiment, batch)):
             predict(experiment.model, scored, experiment.precision)

@@ -11,9 +11,9 @@ _END = object()
 
 
 def one_ahead(items: Iterator[Item]) -> Generator[Item]:
-    """The same items in the same order, each but the first made in a thread of its own while the
-    one before it is used. What making one raises is raised where it would have been given. Closing
-    the iterator waits for the item that is being made.
+    """The same items in the same order, made in a thread, each but the first while the one before
+    it is used. What making one raises is raised where it would have been given. Closing the
+    iterator waits for the item that is being made.
 
     Nothing is asked of `items` before the first item is wanted, and an item at most beyond that.
     """

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gogooku3.config import TrainConfig
+from gogooku3.data.batch import Batch
 from gogooku3.training.ahead import one_ahead
+from gogooku3.training.experiment import Experiment
+from gogooku3.training.feed import Feed
+from gogooku3.training.statistics import EpochStatistics
 
 WAIT_S = 20.0
 
@@ -29,7 +36,7 @@ def test_order_is_kept_and_one_item_is_made_ahead_in_another_thread() -> None:
         assert len(made) <= number + 2
         seen.append(number)
     assert seen == [0, 1, 2, 3, 4]
-    assert {thread for _, thread in made} != {threading.get_ident()}
+    assert threading.get_ident() not in {thread for _, thread in made}
 
 
 def test_nothing_is_made_before_it_is_asked_for() -> None:
@@ -70,3 +77,27 @@ def test_closing_waits_for_the_item_under_way() -> None:
     ahead.close()
     assert ended.is_set()
     assert not any(thread.name.startswith("ahead") for thread in threading.enumerate())
+
+
+def test_an_epoch_makes_its_batches_ahead_and_leaves_the_one_in_use_alone(
+    tiny: Path, make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = Experiment.open(make_config(), tiny, "cpu")
+    learner = experiment.learner
+    assert learner is not None
+    threads, make = set(), Feed.batch
+
+    def noted(feed: Feed, *given: Any) -> Batch:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        return make(feed, *given)
+
+    monkeypatch.setattr(Feed, "batch", noted)
+    statistics = EpochStatistics(experiment.steps, experiment.device)
+    days = experiment.split.train_D
+    assert learner.epoch(1, days, 0, statistics, lambda *_: False)
+    assert threads == {"ahead"}
+    first = experiment.feed.batch(days[:1])
+    kept = first.x_BNTF.clone()
+    second = experiment.feed.batch(days[-1:])
+    assert first.x_BNTF.data_ptr() != second.x_BNTF.data_ptr()
+    assert first.x_BNTF.equal(kept)

@@ -5,7 +5,6 @@ Shapes: B days, N stocks, T look-back days, F features, D hidden, K horizons.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -56,8 +55,4 @@ class GatOnly(Model):
         edges = Edges.of(batch.neighbour_BNM, batch.edge_BNME)
         h_BND = self.dropout(F.gelu(self.enter(batch.x_BNTF[:, :, -1])))
         z_BND = self.bypass(h_BND, self.graph(h_BND, edges))
-        # Scores in bf16 have 8 bits: thousands of stocks would tie.
-        with torch.autocast(z_BND.device.type, enabled=False):
-            score_BNK = self.heads(z_BND.float())
-            score_BNK = torch.where(batch.mask_BN[..., None], score_BNK, 0.0)
-        return ModelOutput(score_BNK)
+        return ModelOutput(self.heads.masked(z_BND, batch.mask_BN))

@@ -5,7 +5,6 @@ Shapes: B days, N stocks, S = B * N windows, T look-back days, F features, D hid
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from gogooku3.config import LstmConfig
@@ -42,8 +41,5 @@ class Lstm(Model):
         state_TSD = self.lstm(x_TSF)[0]
         last_1SD = (count_S - 1)[None, :, None].expand(1, -1, state_TSD.shape[-1])
         state_SD = self.dropout(state_TSD.gather(0, last_1SD).squeeze(0))
-        # Scores in bf16 have 8 bits: thousands of stocks would tie.
-        with torch.autocast(state_SD.device.type, enabled=False):
-            score_BNK = self.heads(state_SD.float()).unflatten(0, batch.mask_BN.shape)
-            score_BNK = torch.where(batch.mask_BN[..., None], score_BNK, 0.0)
-        return ModelOutput(score_BNK)
+        state_BND = state_SD.unflatten(0, batch.mask_BN.shape)
+        return ModelOutput(self.heads.masked(state_BND, batch.mask_BN))

@@ -5,7 +5,6 @@ Shapes: B days, N stocks, T look-back days, F features, D hidden, K horizons.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from gogooku3.config import MlpConfig
@@ -39,8 +38,4 @@ class Mlp(Model):
     def forward(self, batch: Batch) -> ModelOutput:
         """Scores of one batch."""
         h_BND = self.layers(batch.x_BNTF[:, :, -1])
-        # Scores in bf16 have 8 bits: thousands of stocks would tie.
-        with torch.autocast(h_BND.device.type, enabled=False):
-            score_BNK = self.heads(h_BND.float())
-            score_BNK = torch.where(batch.mask_BN[..., None], score_BNK, 0.0)
-        return ModelOutput(score_BNK)
+        return ModelOutput(self.heads.masked(h_BND, batch.mask_BN))

@@ -1,6 +1,7 @@
 """Prediction heads.
 
-Shapes: ... any leading axes, D hidden, K horizons, W width of a head's hidden layer.
+Shapes: ... any leading axes, B days, N stocks, D hidden, K horizons, W width of a head's hidden
+layer.
 """
 
 from __future__ import annotations
@@ -31,3 +32,9 @@ class HorizonHeads(nn.Module):
         hidden = self.dropout(F.gelu(self.enter(z))).unflatten(-1, (self.horizons, -1))
         score: Tensor = (hidden * self.leave_KW).sum(-1) + self.bias_K
         return score
+
+    def masked(self, z_BND: Tensor, mask_BN: Tensor) -> Tensor:
+        """Scores [B, N, K] in fp32 whatever the autocast, 0 where the mask is false."""
+        # Scores in bf16 have 8 bits: thousands of stocks would tie.
+        with torch.autocast(z_BND.device.type, enabled=False):
+            return torch.where(mask_BN[..., None], self(z_BND.float()), 0.0)

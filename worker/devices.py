@@ -48,6 +48,9 @@ def find_gpus() -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def make_slots(count: int, gpus: Sequence[str]) -> list[Slot]:
-    """`count` slots: the first of them get the GPUs, one each."""
+def make_slots(count: int | None, gpus: Sequence[str]) -> list[Slot]:
+    """`count` slots: the first of them get the GPUs, one each. None = as many as there are GPUs,
+    and one where there are none."""
+    if count is None:
+        count = max(1, len(gpus))
     return [Slot(n, gpus[n] if n < len(gpus) else None) for n in range(count)]

@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--slots",
         type=int,
-        default=1,
-        help="jobs that run at once; 0 = a control worker, which only takes back lost jobs",
+        help="jobs that run at once; 0 = a control worker, which only takes back lost jobs; "
+        "default: one for each GPU, one without any",
     )
     parser.add_argument(
         "--gpus",
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="keep no trainer ready with torch loaded: less memory, seconds more for each job",
     )
     given = parser.parse_args(arguments)
-    if given.slots < 0:
+    if given.slots is not None and given.slots < 0:
         parser.error("--slots must not be negative")
     configure()
     settings = Settings()
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         logger.error("%s", error)
         return 1
     if given.gpus is None:
-        gpus = find_gpus() if given.slots else []
+        gpus = [] if given.slots == 0 else find_gpus()
     else:
         gpus = [name.strip() for name in given.gpus.split(",") if name.strip()]
     try:

@@ -192,7 +192,7 @@ class Supervisor:
     def _gpus(self) -> str | None:
         """What CUDA_VISIBLE_DEVICES names the GPUs of the slots; None = the CPU."""
         names = [slot.gpu for slot in self.slots if slot.gpu is not None]
-        return ",".join(names) if names and self.claim.resources.gpus else None
+        return ",".join(names) if names and self.claim.resources.gpus != 0 else None
 
     def _watch(self, child: Child) -> None:
         listen_s = min(LISTEN_S, self.place.lease_s / 4)

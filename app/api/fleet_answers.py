@@ -33,6 +33,7 @@ class QueueItem(Answer):
     dataset: str
     priority: int
     gpus: int
+    """That it takes where a worker has any."""
     queued_at: datetime
     attempt: int
     """Runs started so far."""

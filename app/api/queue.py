@@ -83,7 +83,7 @@ def _item(waiting: queue.Waiting) -> QueueItem:
         state=job.state,
         dataset=job.dataset,
         priority=job.priority,
-        gpus=int(job.resources["gpus"]),
+        gpus=job.gpus,
         queued_at=job.queued_at,
         attempt=job.attempt,
         sweep_id=job.sweep_id,

@@ -16,13 +16,22 @@ Host = Annotated[
     typer.Option(help="Address to listen on; any but a loopback address needs an API key first."),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")]
-Slots = Annotated[int, typer.Option(min=1, max=64, help="Jobs that train at the same time.")]
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Jobs that train at the same time.",
+        show_default="one for each GPU, one without any",
+    ),
+]
 WorkerSlots = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=0,
         max=64,
         help="Jobs that train at the same time; 0 = only take back the jobs of lost workers.",
+        show_default="one for each GPU, one without any",
     ),
 ]
 NoSpares = Annotated[
@@ -41,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
 def up(
     host: Host = "127.0.0.1",
     port: Port = 8642,
-    slots: Slots = 1,
+    slots: Slots = None,
     no_spares: NoSpares = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +84,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8642) -> None:
 
 
 def worker(
-    slots: WorkerSlots = 1,
+    slots: WorkerSlots = None,
     gpus: Annotated[
         str | None,
         typer.Option(
@@ -91,8 +100,9 @@ def worker(
     _become("worker.main", *_worker_options(slots, no_spares), *chosen)
 
 
-def _worker_options(slots: int, no_spares: bool) -> list[str]:
-    return ["--slots", str(slots), *(["--no-spares"] if no_spares else [])]
+def _worker_options(slots: int | None, no_spares: bool) -> list[str]:
+    chosen = [] if slots is None else ["--slots", str(slots)]
+    return [*chosen, *(["--no-spares"] if no_spares else [])]
 
 
 def _become(module: str, *options: str) -> None:

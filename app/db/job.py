@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     Enum,
     ForeignKey,
     Index,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, Json
@@ -196,3 +198,14 @@ class Job(Base):
     """... and which of the trial's seeds, from 0."""
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     api_key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))
+
+    @hybrid_property
+    def gpus(self) -> int:
+        """GPUs that it takes where a worker has any."""
+        given = self.resources["gpus"]
+        return 1 if given is None else int(given)
+
+    @gpus.inplace.expression
+    @classmethod
+    def _gpus(cls) -> ColumnElement[int]:
+        return func.coalesce(cls.resources["gpus"].as_integer(), 1)

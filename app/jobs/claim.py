@@ -63,8 +63,7 @@ def claim(session: Session, *, worker_id: str, lease_s: float, offer: Offer) -> 
         if job.api_key_id is not None and _is_busy(session, job.api_key_id):
             busy_keys.add(job.api_key_id)
             continue
-        gpus = int(job.resources["gpus"])
-        slots = offer.slots_for(gpus)
+        slots = offer.slots_for(job.gpus)
         if not slots:
             _gather(session, job, worker_id)
             offer = offer.without_gpus()
@@ -72,7 +71,7 @@ def claim(session: Session, *, worker_id: str, lease_s: float, offer: Offer) -> 
         claimed = _start(session, job, worker_id, lease_s, slots)
         if claimed is None:
             continue
-        if gpus and not offer.gpus:
+        if job.resources["gpus"] and not offer.gpus:
             append(
                 session,
                 job,
@@ -91,14 +90,13 @@ def claim(session: Session, *, worker_id: str, lease_s: float, offer: Offer) -> 
 def claimable(offer: Offer) -> ColumnElement[bool]:
     """The condition on a job's row for a worker with this offer to take it now, or to gather GPUs
     for it."""
-    gpus = Job.resources["gpus"].as_integer()
     kinds: list[ColumnElement[bool]] = []
     if offer.cpu:
-        kinds.append(gpus == 0)
+        kinds.append(Job.gpus == 0)
     if offer.cpu and not offer.gpus:
-        kinds.append(and_(gpus > 0, ~gpu_worker().exists()))
+        kinds.append(and_(Job.gpus > 0, ~gpu_worker().exists()))
     if offer.gpu:
-        kinds.append(gpus.between(1, offer.gpus))
+        kinds.append(Job.gpus.between(1, offer.gpus))
     return and_(
         Job.state == JobState.QUEUED,
         or_(Job.not_before.is_(None), Job.not_before <= func.now()),
@@ -122,7 +120,7 @@ def _next(session: Session, worker_id: str, offer: Offer, busy_keys: set[str]) -
     allowed = or_(Job.api_key_id.is_(None), Job.api_key_id.not_in(sorted(busy_keys)))
     # One worker gathers GPUs for a job; another takes it only if it has enough at once.
     mine = or_(
-        Job.resources["gpus"].as_integer() <= len(offer.gpu),
+        Job.gpus <= len(offer.gpu),
         Job.gathered_by.is_(None),
         Job.gathered_by == worker_id,
         Job.gathered_until < func.now(),

@@ -123,7 +123,7 @@ class _Keys:
 def _reason(
     job: Job, workers: Sequence[Worker], keys: _Keys, forecast: _Forecast, now: datetime
 ) -> Wait:
-    gpus = int(job.resources["gpus"])
+    gpus = job.gpus
     most = max((len(worker.gpus) for worker in workers), default=0)
     limit = keys.limit_reached(job.api_key_id)
     if job.not_before is not None and job.not_before > now:
@@ -167,7 +167,7 @@ class _Forecast:
         expected_s = self._pace.left_s(job)
         if is_held:
             return None, expected_s
-        gpus = int(job.resources["gpus"])
+        gpus = job.gpus
         start_s, room = self._soonest(gpus)
         if job.not_before is not None:
             start_s = max(start_s, (job.not_before - self._now).total_seconds())

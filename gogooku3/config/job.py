@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from gogooku3.config.base import ConfigModel
+from gogooku3.config.model import BY_GRADIENT
 from gogooku3.config.train import TrainConfig
 
 DatasetName = Annotated[
@@ -22,9 +23,11 @@ MAX_LABELS = 64
 class ResourcesConfig(ConfigModel):
     """What the job asks of the worker."""
 
-    gpus: int = Field(default=0, ge=0, le=16)
+    gpus: int | None = Field(default=None, ge=0, le=16)
     """GPUs of one worker, one slot each, that the job has to itself, each training on its share of
-    every step's days; where no worker has any, it trains on the CPU and says so in a warning."""
+    every step's days; where no worker has any, it trains on the CPU and says so in a warning.
+    0 = the CPU; null = a GPU if a worker has one and the model is trained in steps, else the CPU,
+    without a warning."""
     cpu_threads: int = Field(default=2, ge=1, le=256)
     """Threads of every arithmetic library in the trainer, set before it starts."""
 
@@ -57,6 +60,12 @@ class JobSpec(ConfigModel):
     config: TrainConfig
     resources: ResourcesConfig = ResourcesConfig()
     limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _asks_for_no_gpu_in_vain(self) -> Self:
+        if self.resources.gpus is None and not isinstance(self.config.model, BY_GRADIENT):
+            self.__dict__["resources"] = self.resources.model_copy(update={"gpus": 0})
+        return self
 
     def with_config(self, config: TrainConfig) -> Self:
         """The same job with another training configuration."""

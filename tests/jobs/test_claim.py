@@ -112,7 +112,7 @@ def test_a_job_for_a_gpu_waits_for_a_living_worker_that_has_one(
     database: Database, submit_job: Callable[..., str], take: Callable[..., Claim]
 ) -> None:
     wants = submit_job(resources={"gpus": 1})
-    plain = submit_job()
+    plain = submit_job(resources={"gpus": 0})
     with database.session() as session:
         gpu = workers.register(session, host="h", pid=1, slots=1, gpus=["GPU-0"])
     assert take().job_id == plain

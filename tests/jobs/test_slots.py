@@ -38,9 +38,46 @@ def test_a_job_takes_its_gpus_at_once(
 
 
 def test_a_job_without_gpus_leaves_them_alone(submit_job: Callable[..., str], take: Take) -> None:
-    submit_job()
+    submit_job(resources={"gpus": 0})
     assert take(offer=offer(0, 1)) is None
     claimed = take(offer=offer(0, 1, cpu=(2,)))
+    assert claimed is not None
+    assert claimed.slots == (2,)
+
+
+def test_a_job_that_says_nothing_of_gpus_takes_one(
+    submit_job: Callable[..., str], take: Take, gpu_worker: str
+) -> None:
+    """Where a worker has one: a job is not trained on the CPU beside an idle GPU."""
+    submit_job()
+    assert take(offer=Offer(cpu=(0,))) is None
+    claimed = take(offer=offer(1, cpu=(2,)), worker_id=gpu_worker)
+    assert claimed is not None
+    assert claimed.slots == (1,)
+
+
+def test_without_any_gpu_such_a_job_trains_on_the_cpu_and_warns_of_nothing(
+    database: Database, submit_job: Callable[..., str], take: Take
+) -> None:
+    job_id = submit_job()
+    claimed = take(offer=Offer(cpu=(0,)))
+    assert claimed is not None
+    assert claimed.slots == (0,)
+    with database.session() as session:
+        assert [event.type for event in read.events_after(session, job_id)] == ["state", "state"]
+
+
+def test_a_model_that_is_not_trained_in_steps_takes_none(
+    submit_job: Callable[..., str], take: Take, get: Callable[[str], Job], gpu_worker: str
+) -> None:
+    config = {
+        "data": {"split": {"train_end": "2020-06-30", "valid_end": "2020-09-30"}},
+        "model": {"kind": "linear"},
+    }
+    job_id = submit_job(config=config)
+    assert get(job_id).resources["gpus"] == 0
+    assert take(offer=offer(0, 1), worker_id=gpu_worker) is None
+    claimed = take(offer=offer(0, 1, cpu=(2,)), worker_id=gpu_worker)
     assert claimed is not None
     assert claimed.slots == (2,)
 

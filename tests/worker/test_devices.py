@@ -48,6 +48,13 @@ def test_the_first_slots_get_the_gpus() -> None:
     assert make_slots(3, ["GPU-1"]) == [Slot(0, "GPU-1"), Slot(1, None), Slot(2, None)]
 
 
+@pytest.mark.parametrize(("gpus", "slots"), [([], 1), (["0"], 1), (["0", "1", "2"], 3)])
+def test_without_a_count_each_gpu_has_a_slot(gpus: list[str], slots: int) -> None:
+    made = make_slots(None, gpus)
+    assert [slot.gpu for slot in made] == (gpus or [None])
+    assert len(made) == slots
+
+
 def test_the_offer_tells_gpu_slots_from_others() -> None:
     slots = Slots(make_slots(4, ["GPU-a", "GPU-b"]))
     assert slots.offer() == Offer(cpu=[2, 3], gpu=[0, 1], gpus=2)

@@ -46,6 +46,8 @@ class AtftGatFan(Model):
     Raises ConfigError when the configuration does not fit the shape.
     """
 
+    uncompiled = ("fan",)
+
     def __init__(self, config: AtftGatFanConfig, shape: ModelShape) -> None:
         super().__init__()
         gat, width = config.gat, config.hidden_size

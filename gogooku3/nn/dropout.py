@@ -19,7 +19,7 @@ def kept_factors(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
     if like.device.type != "cpu":
         return like.new_empty(shape).bernoulli_(1.0 - rate).div_(1.0 - rate)
     count = torch.Size(shape).numel()
-    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    words = torch.randint(-(2**63), 2**63 - 1, ((count + 3) // 4,))
     level = min(_LEVELS - 1, round((1.0 - rate) * _LEVELS)) - _LEVELS // 2
     is_kept = words.view(torch.int16)[:count].view(shape) < level
     return is_kept.to(like.dtype).div_(1.0 - rate)

@@ -73,6 +73,8 @@ class GraphAttention(nn.Module):
     or averaged. A stock without neighbours gets the bias alone.
     """
 
+    uncompiled = ("attend",)
+
     def __init__(
         self,
         *,

@@ -29,6 +29,8 @@ class GroupedVariableSelection(nn.Module):
     4 F D^2 parameters, where `VariableSelection` has `rank` F D.
     """
 
+    uncompiled = ("select",)
+
     def __init__(self, *, features: int, width: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
@@ -54,17 +56,18 @@ class GroupedVariableSelection(nn.Module):
         logit_TSF = self.weigh(x_TSF, context_SD, self.scale_FD, self.bias_FD)
         weight_TSF = F.softmax(logit_TSF, dim=-1)
         x_FR, weight_FR = (part.flatten(0, 1).T.contiguous() for part in (x_TSF, weight_TSF))
-        features, width = self.scale_FD.shape
-        kept = max(1, _CHUNK // (features * width))
+        return self.select(x_FR, weight_FR).view(*x_TSF.shape[:2], -1), weight_TSF
+
+    def select(self, x_FR: Tensor, weight_FR: Tensor) -> Tensor:
+        """`_select`, in parts that are made again in the backward pass if all is too much."""
+        kept = max(1, _CHUNK // self.scale_FD.numel())
         if kept >= x_FR.shape[1]:
-            selected_RD = self._select(x_FR, weight_FR)
-        else:
-            parts = [
-                checkpoint(self._select, x, weight, use_reentrant=False)
-                for x, weight in zip(x_FR.split(kept, 1), weight_FR.split(kept, 1), strict=True)
-            ]
-            selected_RD = torch.cat(parts)
-        return selected_RD.view(*x_TSF.shape[:2], width), weight_TSF
+            return self._select(x_FR, weight_FR)
+        parts = [
+            checkpoint(self._select, x, weight, use_reentrant=False)
+            for x, weight in zip(x_FR.split(kept, 1), weight_FR.split(kept, 1), strict=True)
+        ]
+        return torch.cat(parts)
 
     def _select(self, x_FR: Tensor, weight_FR: Tensor) -> Tensor:
         """Sum over the features of weight x embedding through its network [R, D]."""

@@ -23,8 +23,11 @@ class VariableSelection(nn.Module):
     then one matrix product, sum_f w_f lift_f^T hinge_f, and no [.., F, D] tensor ever exists.
     """
 
+    uncompiled = ("sum_hinges",)
+
     def __init__(self, *, features: int, rank: int, width: int, dropout: float) -> None:
         super().__init__()
+        self.sum_hinges = weighted_hinges
         self.weigh = GatedResidualNetwork(features, width, features, dropout=dropout, context=width)
         # Features have unit variance: slopes of both signs and knots over the bulk of the values.
         self.scale_PF = nn.Parameter(torch.randn(rank, features))
@@ -34,7 +37,7 @@ class VariableSelection(nn.Module):
     def forward(self, x_TSF: Tensor, context_SD: Tensor) -> tuple[Tensor, Tensor]:
         """Selected embedding [T, S, D] and the weights [T, S, F], which sum to 1 over F."""
         weight_TSF = F.softmax(self.weigh(x_TSF, context_SD), dim=-1)
-        selected_RD = weighted_hinges(
+        selected_RD = self.sum_hinges(
             x_TSF.flatten(0, 1),
             weight_TSF.flatten(0, 1),
             self.scale_PF,

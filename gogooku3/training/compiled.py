@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import isroutine
 from typing import Any
 
 import torch
@@ -17,12 +18,19 @@ def compiled(model: Model, batch: Batch, warn: Callable[[str], None], **options:
     """The model's forward pass, compiled for any number of stocks; the model itself, after a
     warning, where that does not work.
 
-    It is tried on `batch`, forward and backward, so that what fails does so here. Weights and
-    gradients are left as they are.
+    What modules name as `uncompiled` is left out: it has a loop whose length follows from the
+    batch's (over chunks that fit into the cache, over days) and that would be unrolled, anew for
+    every batch, and a backward pass of its own, or none. The rest is tried on
+    `batch`, forward and backward, so that what fails does so here. Weights and gradients are left
+    as they are.
 
     Args:
         options: of `torch.compile`, beside `dynamic`.
     """
+    _leave_out(model)
+    # Every number of the models is a constant; taken for an unknown, as `dynamic` has it, one that
+    # several custom functions read makes the compiler fail.
+    torch._dynamo.config.specialize_float = True
     # What `deterministic` asked for, told to the compiler as well.
     torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
     try:
@@ -34,6 +42,15 @@ def compiled(model: Model, batch: Batch, warn: Callable[[str], None], **options:
     finally:
         model.zero_grad(set_to_none=True)
     return forward
+
+
+def _leave_out(model: Model) -> None:
+    for module in model.modules():
+        for name in getattr(module, "uncompiled", ()):
+            part = getattr(module, name)
+            if part is not None:
+                function = part if isroutine(part) else part.__call__
+                setattr(module, name, torch.compiler.disable(function))
 
 
 def _first_line(error: Exception) -> str:

@@ -138,6 +138,14 @@ class Learner:
         if self.ema is not None:
             self.ema.update()
 
+    def first_batch(self, days: Sequence[int]) -> Batch:
+        """A batch as training makes them over `days`: the first of the first epoch, if this rank
+        has one of it, whole."""
+        batches = epoch_batches(days, self.config.batch, self.config.seed, 1)
+        own = self._share(batches[: self.config.batch.batches_per_step])
+        number, taken = own[0] if own else (0, batches[0])
+        return self._batch((1, 0, number), taken)
+
     def _share(self, group: Sequence[Sequence[int]]) -> list[tuple[int, Sequence[int]]]:
         """This rank's part of a step's batches."""
         return self.team.share(group, self.config.batch.batches_per_step >= self.team.size)

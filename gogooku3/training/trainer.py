@@ -181,7 +181,7 @@ class _Run:
         def warn(message: str) -> None:
             self.emit(WarningEvent(code="not-compiled", message=message))
 
-        batch = experiment.feed.batch(experiment.split.train_D[:1])
+        batch = learner.first_batch(experiment.split.train_D)
         with autocast(experiment.device, experiment.precision):
             learner.forward = compiled(experiment.model, batch, warn)
 
@@ -209,7 +209,8 @@ class _Run:
         if any(experiment.team.agree(self.should_stop())):
             raise Interrupted
         if experiment.learner is None:
-            if experiment.model.learns == "fit":
+            # A run that was stopped while it was evaluated has learned already.
+            if experiment.model.learns == "fit" and self.step < experiment.steps:
                 fit_at_once(experiment, self.statistics, self.should_stop)
             self.step = experiment.steps
             return

@@ -47,6 +47,35 @@ def test_a_compiled_model_has_the_gradient_of_the_model(
         torch.testing.assert_close(theirs, mine, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_a_compiled_atft_gat_fan_serves_every_number_of_stocks(
+    tiny: Path, make_config: MakeConfig
+) -> None:
+    """Two GAT layers, dropout, blocks of days: captured once, and not again for other sizes."""
+    config = make_config(
+        model={
+            "fan": {"kind": "streaming", "top_k": 1},
+            "encoder": {"kind": "attention"},
+            "gat": {"layers": 2},
+        },
+        batch={"days_per_step": 4, "block_days": 4},
+    )
+    experiment = Experiment.open(config, tiny, "cpu")
+    warnings: list[str] = []
+    learner, days = experiment.learner, experiment.split.train_D
+    assert learner is not None
+    forward = compiled(
+        experiment.model, learner.first_batch(days), warnings.append, backend="eager"
+    )
+    assert not warnings
+    captured = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for stocks in (20, 23, 31):
+        batch = experiment.feed.batch(days[4:8], stocks, torch.Generator().manual_seed(stocks))
+        forward(batch).score_BNK.sum().backward()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == captured
+
+
 def test_what_cannot_be_compiled_runs_as_it_is(
     tiny: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from gogooku3.events import (
     StartEvent,
     WarningEvent,
 )
+from gogooku3.models.linear import Linear
 from gogooku3.training.checkpoint import read_checkpoint
 from gogooku3.training.trainer import TrainResult, train
 
@@ -297,3 +299,36 @@ def test_a_resume_state_of_another_run_is_refused(
                 on_event=lambda e: None,
                 resume=path,
             )
+
+
+def test_a_fitted_model_that_was_stopped_while_it_was_evaluated_is_not_fitted_again(
+    tiny: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(model={"kind": "linear"})
+    fits: list[int] = []
+    fit = Linear.fit
+
+    def counted(self: Linear, *given: Any) -> None:
+        fit(self, *given)
+        fits.append(1)
+
+    monkeypatch.setattr(Linear, "fit", counted)
+    told: list[Event] = []
+    whole = train(config, dataset=tiny, out_dir=tmp_path / "whole", on_event=told.append)
+    first = train(
+        config,
+        dataset=tiny,
+        out_dir=tmp_path / "one",
+        on_event=told.append,
+        should_stop=lambda: len(fits) == 2,
+    )
+    assert first.outcome == "interrupted"
+    second = train(
+        config,
+        dataset=tiny,
+        out_dir=tmp_path / "two",
+        on_event=told.append,
+        resume=first.resume_state,
+    )
+    assert len(fits) == 2
+    assert_same_end(whole, second)

@@ -6,6 +6,7 @@ of a block.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -70,6 +71,12 @@ class BatchMaker:
         self._targets = Targets(panel, data)
         self._pieces = [torch.empty(0, device=self._rows.device) for _ in range(reuse)]
         self._taken = 0
+
+    def anew(self) -> BatchMaker:
+        """The same, with memory of its own for the batches."""
+        made = copy.copy(self)
+        made._pieces = [piece.new_empty(0) for piece in self._pieces]
+        return made
 
     @cached_property
     def split(self) -> Split:

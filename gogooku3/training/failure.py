@@ -7,7 +7,7 @@ import errno
 from gogooku3.errors import DatasetError, DivergedError, Gogooku3Error
 from gogooku3.events import FailureEvent
 from gogooku3.training.memory import MIB, asked_bytes, is_out_of_memory
-from gogooku3.training.probe import Fit
+from gogooku3.training.probe import Search
 
 _NO_MEMORY = "use a smaller model, look-back or batch (batch.stocks_per_step), or a larger machine"
 
@@ -46,10 +46,16 @@ def failure_of(error: BaseException) -> FailureEvent:
     )
 
 
-def with_fit(failure: FailureEvent, fit: Fit | None) -> FailureEvent:
+def with_fit(failure: FailureEvent, search: Search) -> FailureEvent:
     """A failure for lack of memory that tells of the largest batch that would fit."""
+    fit = search.fit
     if fit is None:
-        action = "no smaller batch fitted either: use a smaller model or look-back, or more memory"
+        found = (
+            "no smaller batch fitted either"
+            if search.is_whole
+            else "the search for a batch that fits was not finished"
+        )
+        action = f"{found}: use a smaller model, look-back or batch, or more memory"
         return failure.model_copy(update={"next_action": action})
     if fit.is_asked:
         action = (

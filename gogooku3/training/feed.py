@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from datetime import date
 from threading import Lock
@@ -44,15 +45,18 @@ class Feed:
         config: TrainConfig,
         device: torch.device,
         scaling: MarketScaling | None = None,
+        *,
+        resident: bool = True,
     ) -> None:
         """Take `scaling` as that of the market features, as a trained model must; None = fit it
-        on the training days. Raises as `BatchMaker`."""
+        on the training days. `resident` keeps all features on a GPU that has room for them, which
+        costs a copy of the whole dataset. Raises as `BatchMaker`."""
         self.panel = panel
         self.device = device
         self._batch = config.batch
         # Where a GPU has room for all features, they go there once, and only row ids after that.
-        resident = device if is_room(panel, device) else None
-        self._maker = BatchMaker(panel, config.data, reuse=2, scaling=scaling, resident=resident)
+        home = device if resident and is_room(panel, device) else None
+        self._maker = BatchMaker(panel, config.data, reuse=2, scaling=scaling, resident=home)
         edges = edges_of(config.model)
         self._graph = None if edges is None else GraphBuilder(panel, edges)
         self._one_at_a_time = Lock()
@@ -66,6 +70,12 @@ class Feed:
     def scaling(self) -> MarketScaling:
         """The scaling of the market features."""
         return self._maker.scaling
+
+    def with_batch(self, batch: BatchConfig) -> Feed:
+        """The same for another `batch`: features that lie on a device lie there once."""
+        made = copy.copy(self)
+        made._batch, made._maker = batch, self._maker.anew()
+        return made
 
     def batch(
         self,

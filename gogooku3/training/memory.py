@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import resource
 from functools import cache
@@ -16,8 +17,12 @@ _SIGNS = (
     "bad allocation",
     "could not create a memory object",  # oneDNN
     "CUDA out of memory",
+    "CUDA error: out of memory",  # outside torch's allocator: pinned memory, the context
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
 )
+_NO_STACK = "can't start new thread"
 
 
 def limit_memory(megabytes: int | None) -> None:
@@ -46,6 +51,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error tells of memory that could not be had."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if _NO_STACK in str(error):  # for lack of memory for its stack, or of processes
+        return resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
     return isinstance(error, Exception) and any(sign in str(error) for sign in _SIGNS)
 
 

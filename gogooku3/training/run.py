@@ -29,7 +29,7 @@ from gogooku3.training import log, warm
 from gogooku3.training.ranks import Followers, hold_on
 
 if TYPE_CHECKING:
-    from gogooku3.training.probe import Fit
+    from gogooku3.training.probe import Search
 
 OTHERS_S = 5.0
 """How long an error is held back that may only be the echo of another rank's."""
@@ -146,12 +146,13 @@ def run(
     if followers is not None and failure.failure_class == "infra":
         failure = followers.failure(OTHERS_S) or failure
     if failure.failure_class == "oom" and rank == 0:
-        failure = with_fit(failure, _largest_fit(request, device, stop))
+        search = _largest_fit(request, device, stop)
+        failure = failure if search is None else with_fit(failure, search)
     pipe.send(failure)
     return EXIT_FAILED
 
 
-def _largest_fit(request: RunRequest, device: str, stop: threading.Event) -> Fit | None:
+def _largest_fit(request: RunRequest, device: str, stop: threading.Event) -> Search | None:
     from gogooku3.training.probe import largest_fit  # brings torch
 
     try:

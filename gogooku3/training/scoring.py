@@ -55,7 +55,7 @@ class ScoringModel:
             raise DatasetMismatchError(f"the model scores horizons {list(horizons)}, not {horizon}")
         place = horizons.index(horizon) if horizon is not None else 0
         at = self._position(panel, day)
-        feed = self._feed(panel)
+        feed = self._feed(panel, resident=False)  # one day reads little of the dataset
         with deterministic(self.device):
             batch = feed.batch([at])
             score_BNK = predict(self.model, batch, self._precision).score_BNK
@@ -108,13 +108,13 @@ class ScoringModel:
                 precision=self._precision,
             )
 
-    def _feed(self, panel: Panel) -> Feed:
+    def _feed(self, panel: Panel, *, resident: bool = True) -> Feed:
         """Batches with the features and the scaling of training, whatever else the panel has."""
         config = self.manifest.config
         data = config.data.model_copy(update={"features": self.manifest.signature.features})
         scaling = MarketScaling(self.manifest.market_scaling)
         config = config.model_copy(update={"data": data})
-        return Feed(panel, config, self.device, scaling)
+        return Feed(panel, config, self.device, scaling, resident=resident)
 
     def _open(self, dataset: Path | str | Panel) -> Panel:
         panel = dataset if isinstance(dataset, Panel) else Panel.open(Path(dataset))

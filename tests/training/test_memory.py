@@ -113,9 +113,11 @@ def test_what_was_reserved_under_a_limit_counts_under_the_next() -> None:
     ("given", "expected"),
     [
         ({"days_per_step": 4}, [(4, 1, 1), (2, 1, 2), (1, 1, 4)]),
+        ({"days_per_step": 15}, [(15, 1, 1), (5, 1, 3), (1, 1, 15)]),
         ({"days_per_step": 8, "block_days": 4}, [(8, 4, 1), (4, 2, 2), (2, 1, 4), (1, 1, 8)]),
+        ({"days_per_step": 10, "block_days": 5}, [(10, 5, 1), (2, 1, 5), (1, 1, 10)]),
     ],
-    ids=["days", "blocks"],
+    ids=["days", "odd days", "blocks", "odd blocks"],
 )
 def test_fewer_days_at_once_make_the_same_step(
     given: dict[str, int], expected: list[tuple[int, int, int]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from gogooku3.config.base import ConfigModel
+from gogooku3.config.loss import OF_SEVERAL_DAYS
 from gogooku3.config.model import BY_GRADIENT
 from gogooku3.config.train import TrainConfig
 
@@ -67,9 +69,46 @@ class JobSpec(ConfigModel):
             self.__dict__["resources"] = self.resources.model_copy(update={"gpus": 0})
         return self
 
+    @model_validator(mode="after")
+    def _has_days_for_its_gpus(self) -> Self:
+        if (fault := gpu_fault(self.resources, self.config)) is not None:
+            raise fault
+        return self
+
     def with_config(self, config: TrainConfig) -> Self:
         """The same job with another training configuration."""
         return self.model_copy(update={"config": config})
+
+
+def gpu_fault(resources: ResourcesConfig, config: TrainConfig) -> PydanticCustomError | None:
+    """What is wrong with training on several GPUs: each needs days of every step, and a term that
+    looks at the days of a batch together needs them together."""
+    gpus, batch = resources.gpus or 1, config.batch
+    if gpus == 1 or not isinstance(config.model, BY_GRADIENT):
+        return None
+    days = batch.days_per_step * batch.accumulate
+    if gpus > days:
+        return PydanticCustomError(
+            "gpus_without_days",
+            "{gpus} GPUs share the days of a step, and a step has {days} (batch.days_per_step x "
+            "batch.accumulate): ask for at most {days}, or set batch.accumulate to {gpus}",
+            {"gpus": gpus, "days": days, "field": "resources/gpus"},
+        )
+    together = [t.kind for t in config.loss.terms if t.weight > 0.0 and t.kind in OF_SEVERAL_DAYS]
+    if together and gpus > batch.batches_per_step:
+        return PydanticCustomError(
+            "gpus_cut_batches",
+            "loss term {kind} looks at the days of a batch together, and {gpus} GPUs would have to "
+            "cut the batches of a step, which has {batches}: ask for at most {batches}, or set "
+            "batch.accumulate to {gpus}",
+            {
+                "kind": together[0],
+                "gpus": gpus,
+                "batches": batch.batches_per_step,
+                "field": "resources/gpus",
+            },
+        )
+    return None
 
 
 class JobPatch(ConfigModel):

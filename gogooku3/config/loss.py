@@ -103,6 +103,9 @@ class TurnoverConfig(ConfigModel):
     weight: Weight = 0.1
 
 
+OF_SEVERAL_DAYS = ("sharpe", "turnover")
+"""Kinds of terms whose value depends on which days are in a batch together."""
+
 LossTerm = Annotated[
     HuberConfig
     | MseConfig

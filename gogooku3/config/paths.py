@@ -62,7 +62,17 @@ _READ_IF = (
     ("model.fan.", Condition("model.fan.enabled", (True,))),
     *(
         (prefix, Condition("model.kind", _NOT_LEARNED, True))
-        for prefix in ("optimizer.", "scheduler.", "batch.", "loss.terms.", "max_epochs")
+        for prefix in (
+            "optimizer.",
+            "scheduler.",
+            "batch.",
+            "loss.terms.",
+            "loss.regime.",
+            "max_epochs",
+            "early_stopping.patience",
+            "early_stopping.min_delta",
+            "compile",
+        )
     ),
 )
 """By beginning of the path: what must hold for the run to depend on it."""

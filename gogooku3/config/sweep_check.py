@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gogooku3.config.distribution import DistributionConfig
+from gogooku3.config.job import ResourcesConfig, gpu_fault
 from gogooku3.config.paths import find_path, known_paths, nearest_path, value_at, with_values
 from gogooku3.config.problems import Problem, check, pointer
 from gogooku3.config.search_space import Params, SearchSpace
@@ -64,6 +65,15 @@ def check_sweep(given: Any, fits: Fits) -> tuple[CheckedSweep | None, list[Probl
         faults = [Problem(f"/config{p.pointer}", p.code, p.message) for p in faults]
         return None, problems or faults
     spec = spec.model_copy(update={"config": config})
+    resources = spec.resources
+    if not any(path.startswith("batch") for path in spec.search_space):
+        problems += _check_gpus(resources, config, "/resources/gpus")
+        if problems:
+            return None, problems
+
+    def fits_all(config: TrainConfig) -> list[Problem]:
+        return [*fits(config), *_check_gpus(resources, config, "/batch")]
+
     try:
         space = SearchSpace.make(base, config, spec.search_space)
     except ValueError as error:
@@ -76,7 +86,10 @@ def check_sweep(given: Any, fits: Fits) -> tuple[CheckedSweep | None, list[Probl
         )
         for path, condition in space.dead
     ]
-    problems += [*_check_grid(spec, space), *_check_values(space, fits)]
+    problems += [
+        *_check_grid(spec, space),
+        *_check_values(space, fits_all),
+    ]
     problems += _check_enqueued(spec, space)
     if problems:
         return None, problems
@@ -84,6 +97,11 @@ def check_sweep(given: Any, fits: Fits) -> tuple[CheckedSweep | None, list[Probl
         size = (space.size() or 0) + len(spec.enqueue)
         spec = spec.model_copy(update={"n_trials": min(spec.n_trials, size)})
     return CheckedSweep(spec, space, tuple(warnings_of(spec, space))), []
+
+
+def _check_gpus(resources: ResourcesConfig, config: TrainConfig, at: str) -> Iterator[Problem]:
+    if (fault := gpu_fault(resources, config)) is not None:
+        yield Problem(at, fault.type.replace("_", "-"), fault.message())
 
 
 def _check_paths(given: Any) -> Iterator[Problem]:

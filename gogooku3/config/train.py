@@ -11,6 +11,7 @@ from gogooku3.config.base import ConfigModel
 from gogooku3.config.data import DataConfig
 from gogooku3.config.loss import LossConfig, QuantileConfig
 from gogooku3.config.model import (
+    BY_GRADIENT,
     AtftGatFanConfig,
     HeadConfig,
     ModelConfig,
@@ -114,6 +115,7 @@ class TrainConfig(ConfigModel):
         _fit_fan(self)
         _fit_head(self)
         _check_turnover(self)
+        _check_regime(self)
         _fill_horizon_weights(self)
         _check_metric_horizon(self)
         return self
@@ -195,6 +197,16 @@ def _check_turnover(config: TrainConfig) -> None:
                 "to 2 or more",
                 {"field": f"loss/terms/{place}"},
             )
+
+
+def _check_regime(config: TrainConfig) -> None:
+    if config.loss.regime is not None and not isinstance(config.model, BY_GRADIENT):
+        raise PydanticCustomError(
+            "regime_without_steps",
+            "model.kind {kind} is not trained in steps, so no day can count more than another: "
+            "leave loss.regime out",
+            {"kind": config.model.kind, "field": "loss/regime"},
+        )
 
 
 def _fill_horizon_weights(config: TrainConfig) -> None:

@@ -164,6 +164,20 @@ def test_effective_config_validates_to_itself() -> None:
             "batch.block_days",
         ),
         (
+            "config",
+            SPEC["config"] | {"model": {"kind": "linear"}, "loss": {"regime": {}}},
+            "/config/loss/regime",
+            "regime-without-steps",
+            "linear is not trained in steps",
+        ),
+        (
+            "resources",
+            {"gpus": 4},
+            "/resources/gpus",
+            "gpus-without-days",
+            "ask for at most 1, or set batch.accumulate to 4",
+        ),
+        (
             "config.model.fan",
             {"kind": "streaming", "window": 61},
             "/config/model/fan/window",
@@ -275,6 +289,26 @@ def test_bad_value_names_the_field(
     assert [problem.pointer for problem in problems] == [pointer]
     assert problems[0].code == code
     assert words in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("batch", "kind", "gpus", "is_valid"),
+    [
+        ({"days_per_step": 2, "accumulate": 2}, "ic", 4, True),
+        # A portfolio's variance over two days is not the mean of those over one.
+        ({"days_per_step": 2, "accumulate": 2}, "sharpe", 4, False),
+        ({"days_per_step": 2, "accumulate": 2}, "sharpe", 2, True),
+        ({"days_per_step": 4, "block_days": 2}, "turnover", 2, True),
+        ({"days_per_step": 4, "block_days": 2}, "turnover", 3, False),
+    ],
+)
+def test_gpus_cut_no_batch_whose_days_are_looked_at_together(
+    batch: dict[str, int], kind: str, gpus: int, is_valid: bool
+) -> None:
+    spec = spec_with("config.loss.terms", [{"kind": "huber"}, {"kind": kind}])
+    spec["config"]["batch"] = batch
+    _, problems = check(JobSpec, spec | {"resources": {"gpus": gpus}})
+    assert [p.code for p in problems] == ([] if is_valid else ["gpus-cut-batches"])
 
 
 def test_every_problem_is_reported_at_once() -> None:

@@ -127,6 +127,18 @@ def test_fault_deep_in_a_large_space_is_found() -> None:
     assert "data.lookback = 3" in found.message
 
 
+def test_gpus_without_days_are_told_of_the_sweep_or_of_the_value() -> None:
+    asked = {"resources": {"gpus": 4}}
+    found = problem(sweep({"optimizer.lr": {"float": [1e-4, 1e-3]}}, **asked))
+    assert (found.pointer, found.code) == ("/resources/gpus", "gpus-without-days")
+    space = {"batch.accumulate": {"choice": [2, 4, 8]}}
+    found = problem(sweep(space, **asked))
+    assert found.pointer == "/search_space/batch.accumulate"
+    assert "accumulate = 2: 4 GPUs" in found.message
+    space = {"batch.accumulate": {"choice": [4, 8]}}
+    valid(sweep(space, **asked))
+
+
 def test_values_that_do_not_fit_the_dataset_are_named() -> None:
     def fits(config: TrainConfig) -> list[Problem]:
         short = config.data.lookback > 100
@@ -152,6 +164,7 @@ def test_values_that_do_not_fit_the_dataset_are_named() -> None:
         ),
         ({"loss.terms.listnet.temperature": {"float": [0.5, 2.0]}}, BASE, "listnet.weight"),
         ({"optimizer.lr": {"float": [1e-4, 1e-3]}}, {**BASE, "model": {"kind": "linear"}}, "kind"),
+        ({"compile": {"choice": [True, False]}}, {**BASE, "model": {"kind": "linear"}}, "kind"),
         (
             {"optimizer.lr": {"float": [0.1, 1.0], "when": {"optimizer.kind": "adabelief"}}},
             BASE,

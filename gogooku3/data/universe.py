@@ -17,8 +17,11 @@ from gogooku3.errors import SourceDataError
 
 @dataclass(frozen=True)
 class UniverseRule:
-    """Member at t: has a row at t, traded on at least `min_days` of the last `window` market days,
-    and is among the `top` of those by trailing 20-day mean traded value (None = all of them)."""
+    """Member at t: traded at t and on at least `min_days` of the last `window` market days, and
+    is among the `top` of those by trailing 20-day mean traded value (None = all of them).
+
+    A source may carry the last price on over days without a trade: nobody could have dealt at it.
+    """
 
     top: int | None = None
     min_days: int = 54
@@ -47,8 +50,9 @@ def members(bars: Bars, liquidity_TN: NDArray[np.float64], rule: UniverseRule) -
             f"top {rule.top} needs the money traded, but the table has no volume; leave top out"
         )
     # Without volume, whoever has a row is taken to have traded.
-    traded_TN = (bars.volume_TN > 0 if has_volume else bars.present_TN).astype(np.float64)
-    regular_TN = bars.present_TN & (rolling_sum(traded_TN, rule.window) >= rule.min_days)
+    traded_TN = bars.present_TN & (bars.volume_TN > 0) if has_volume else bars.present_TN
+    days_TN = rolling_sum(traded_TN.astype(np.float64), rule.window)
+    regular_TN = traded_TN & (days_TN >= rule.min_days)
     if rule.top is None:
         return regular_TN
     universe_TN = np.zeros_like(regular_TN)

@@ -72,13 +72,14 @@ def sharpe(returns: Series, horizon: int) -> float | None:
 
     Returns that start h days apart don't overlap: they form h interleaved series. The variance is
     the mean of theirs, the mean is over all days, and 252 / h periods make a year. None without
-    two returns in a series, or without variation.
+    two returns in a series, or without variation within any.
     """
     series = [returns[start::horizon] for start in range(horizon)]
     variances = [part.var(ddof=1) for part in series if len(part) > 1]
-    if not variances or np.ptp(returns) == 0:
+    variance = np.mean(variances) if variances else 0.0
+    if variance == 0.0 or np.ptp(returns) == 0:
         return None
-    return float(returns.mean() / np.sqrt(np.mean(variances)) * sqrt(TRADING_DAYS / horizon))
+    return float(returns.mean() / np.sqrt(variance) * sqrt(TRADING_DAYS / horizon))
 
 
 def _of_horizon(series: DailySeries, horizon: int) -> dict[str, float | None]:

@@ -57,7 +57,7 @@ class _WeightedHinges(torch.autograd.Function):
         grad_weight_RF = torch.empty_like(weight_RF)
         # Sums over all rows are kept in fp32 at least, whatever the rows are in.
         kept = torch.promote_types(x_RF.dtype, torch.float32)
-        grad_scale_PF, grad_bias_PF = torch.zeros((2, *scale_PF.shape), dtype=kept).to(x_RF.device)
+        grad_scale_PF, grad_bias_PF = scale_PF.new_zeros((2, *scale_PF.shape), dtype=kept)
         grad_lift_QD = torch.zeros_like(lift_QD, dtype=kept)
         for rows in _chunks(x_RF, scale_PF):
             x_FC, weight_FC = _features_first(x_RF[rows]), _features_first(weight_RF[rows])

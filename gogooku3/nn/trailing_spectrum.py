@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -87,7 +88,14 @@ class _Basis:
     """The bins that have an imaginary part."""
 
     @classmethod
-    def of(cls, window: int, like: Tensor) -> _Basis:
+    @cache
+    def of(cls, window: int, device: torch.device) -> _Basis:
+        """Made once: moving it to a GPU in every step would make the host wait there."""
+        with torch.inference_mode(False):
+            return cls._made(window, device)
+
+    @classmethod
+    def _made(cls, window: int, device: torch.device) -> _Basis:
         # In float64: a table in float32 is wrong in the fourth digit of a large constant.
         bins = window // 2 + 1
         paired = slice(1, (window + 1) // 2)
@@ -113,7 +121,7 @@ class _Basis:
             count_J1 * (1.0 - turn_J1.cos()),
             -(count_J1 * turn_J1.sin())[paired],
         )
-        moved = [part.to(like.device, torch.float32) for part in parts]
+        moved = [part.to(device, torch.float32) for part in parts]
         return cls(moved[0], moved[1], moved[2], moved[3], paired)
 
 
@@ -121,7 +129,7 @@ def _decompose(
     x_LSF: Tensor, present_LS: Tensor | None, out: Strongest, window: int, top_k: int
 ) -> None:
     length, stocks, features = x_LSF.shape
-    basis = _Basis.of(window, x_LSF)
+    basis = _Basis.of(window, x_LSF.device)
     bins = len(basis.at_last_J1)
     rows = length - window + 1
     unscored = rows - len(out.last_DSF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypedDict
@@ -22,7 +23,8 @@ class BestState(TypedDict):
 
 @dataclass
 class BestEpoch:
-    """The best epoch by `early_stopping.metric`; an undefined value is never better."""
+    """The best epoch by `early_stopping.metric`; a value that is undefined or not finite is
+    never better."""
 
     config: EarlyStoppingConfig
     epoch: int | None = None
@@ -34,7 +36,7 @@ class BestEpoch:
     def update(self, epoch: int, metrics: Metrics) -> bool:
         """Note an epoch's metrics; true if it is the best so far."""
         value = metrics[self.config.metric]
-        if value is None or not self._is_better(value):
+        if value is None or not math.isfinite(value) or not self._is_better(value):
             self.waited += 1
             return False
         self.epoch, self.value, self.metrics, self.waited = epoch, value, dict(metrics), 0

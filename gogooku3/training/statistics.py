@@ -28,7 +28,7 @@ class EpochStatistics:
         self.elapsed_s = 0.0
         """Seconds of training in this epoch, those before an interruption included."""
         self.wait_s = 0.0
-        """Seconds of them spent on making batches."""
+        """Seconds of them spent on waiting for batches."""
 
     def add(self, step: int, name: str, value: Tensor) -> None:
         """Add to a step's value of a name; accumulated batches add up."""

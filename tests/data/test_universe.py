@@ -20,7 +20,7 @@ def test_members_are_those_of_the_rule(market: SyntheticMarket, top: int | None)
     for day in range(len(bars.calendar)):
         traded_N = (value_TN[max(0, day - 59) : day + 1] > 0).sum(0)
         money_N = value_TN[max(0, day - 19) : day + 1].sum(0) / 20
-        regular = [n for n in range(50) if bars.present_TN[day, n] and traded_N[n] >= 54]
+        regular = [n for n in range(50) if value_TN[day, n] > 0 and traded_N[n] >= 54]
         ranked = sorted(regular, key=lambda n: -money_N[n])[: top or None]
         assert set(np.flatnonzero(found_TN[day])) == set(ranked)
     assert found_TN[:53].sum() == 0
@@ -36,6 +36,8 @@ def test_a_day_without_volume_is_not_a_day_of_trade(market: SyntheticMarket) -> 
     found_TN = members(bars, liquidity(bars), UniverseRule())
     stock = bars.codes.index(code)
     assert found_TN[99, stock]
+    # Nor can it be dealt in on such a day, however regularly it traded before.
+    assert not found_TN[100:107, stock].any()
     assert not found_TN[107, stock]
 
 

@@ -88,6 +88,10 @@ def test_sharpe_of_independent_days() -> None:
     assert sharpe(returns, 1) == pytest.approx(expected)
 
 
+def test_sharpe_without_variation_in_any_series_is_undefined() -> None:
+    assert sharpe(np.array([1.0, 2.0] * 5), 2) is None
+
+
 def test_sharpe_of_overlapping_returns_is_that_of_the_days_they_hold() -> None:
     daily = np.random.default_rng(0).normal(0.001, 0.01, size=20_000)
     sums = np.concatenate([[0.0], np.cumsum(daily)])

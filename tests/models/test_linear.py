@@ -13,6 +13,7 @@ from gogooku3.config import LinearConfig
 from gogooku3.data.batch import Batch
 from gogooku3.models import ModelShape
 from gogooku3.models.linear import Linear
+from gogooku3.training.evaluation import predict
 
 Make = Callable[..., Batch]
 
@@ -39,6 +40,16 @@ def test_it_is_the_textbooks_solution(alpha: float, shape: ModelShape, make_batc
         score = model(batches[0]).score_BNK[batches[0].mask_BN][:, k].numpy()
         seen = batches[0].x_BNTF[:, :, -1][batches[0].mask_BN].double().numpy()
         np.testing.assert_allclose(score, seen @ weight + intercept, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_do_not_tie_in_a_training_of_half_precision(
+    shape: ModelShape, make_batch: Make
+) -> None:
+    batch = make_batch(seed=0)
+    model = Linear(LinearConfig(), shape)
+    model.fit(iter([batch]))
+    found = predict(model, batch, "bf16").score_BNK
+    assert torch.equal(found, model(batch).score_BNK)
 
 
 def test_unknown_returns_have_no_part(shape: ModelShape, make_batch: Make) -> None:

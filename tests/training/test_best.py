@@ -26,10 +26,16 @@ def test_a_loss_is_minimised(metric: str) -> None:
 
 
 def test_an_undefined_metric_is_never_better() -> None:
-    best, improved = follow(EarlyStoppingConfig(patience=2), [None, None])
+    best, improved = follow(EarlyStoppingConfig(patience=2), [None, float("nan")])
     assert improved == [False, False]
     assert best.epoch is None
     assert best.gave_up
+
+
+def test_a_value_that_is_not_finite_does_not_stand_for_ever() -> None:
+    best, improved = follow(EarlyStoppingConfig(), [float("nan"), 0.1, float("inf")])
+    assert improved == [False, True, False]
+    assert best.value == 0.1
 
 
 def test_a_gain_must_exceed_min_delta() -> None:

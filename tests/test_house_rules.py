@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,15 @@ def test_file_is_small_and_named_by_a_noun_of_the_field(path: Path) -> None:
     lines = path.read_text().count("\n")
     assert lines <= 600, f"{path.name} has {lines} lines: split it by noun"
     assert path.stem not in {"utils", "util", "common", "helpers", "misc", "core"}
+
+
+def test_architecture_lists_the_layers_that_are_checked() -> None:
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [one for contract in checked["contracts"] for one in contract.get("layers", [])]
+    drawing = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    name = r"(?:app|worker|gogooku3)[a-z0-9_.]*"
+    listed = re.findall(rf"^ +({name}(?: \| {name})*)(?=\s)", drawing, re.MULTILINE)
+    assert listed == [*layers, "gogooku3.client"]
 
 
 def test_top_level_is_the_one_that_was_agreed() -> None:

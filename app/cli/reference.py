@@ -96,7 +96,7 @@ def _value(parameter: Any, context: Any) -> str:
     if not said.startswith("<"):
         return _code(said)
     plain = said.strip("<>").replace(" range", "").replace("%Y-%m-%d", "YYYY-MM-DD")
-    return _TYPES.get(plain, plain)
+    return str(_TYPES.get(plain, plain))
 
 
 def _codes(words: str) -> str:

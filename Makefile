@@ -1,6 +1,6 @@
 # make demo   from nothing to a trained checkpoint
 # make test   every check and every test, as the continuous integration runs them
-# Needs Python >= 3.11, make and a C compiler. PYTHON=... chooses the interpreter.
+# Needs Python 3.11 to 3.13 and make. PYTHON=... chooses the interpreter.
 
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -1,9 +1,10 @@
-"""Take the pictures of the pages that docs/img holds, of a server that has something to show.
+"""Take the pictures that the documentation shows, of a server that has something to show.
 
     python docs/pictures.py http://127.0.0.1:8642 [FOLDER]
 
-With a FOLDER every page is pictured there, in the light, in the dark and on a phone, to be looked
-at. Needs Chromium and the development installation. What is shown is the newest of each kind.
+They go to docs/img. With a FOLDER every page is pictured there, in the light, in the dark and on a
+phone, to be looked at. Needs Chromium and the development installation. What is shown is the newest
+of each kind.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ IMG = Path(__file__).parent / "img"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 WIDE = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
+SHOWN = ("jobs", "job", "dataset", "compare", "queue", "submit", "sweep")
+"""Those in docs/img; each is on some page."""
 
 
 def main(url: str, folder: Path | None = None) -> int:
@@ -43,16 +46,16 @@ def main(url: str, folder: Path | None = None) -> int:
     }
     if sweep is not None:
         pages["sweep"] = f"/sweeps/{sweep.id}"
+    if folder is None:
+        pages = {name: path for name, path in pages.items() if name in SHOWN}
     out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for name, path in pages.items():
             take(browser, url + path, out / f"{name}.png")
-        dark, phone = ({"job"}, {"jobs"}) if folder is None else (pages, pages)
-        for name in dark:
-            take(browser, url + pages[name], out / f"{name}-dark.png", scheme="dark")
-        for name in phone:
-            take(browser, url + pages[name], out / f"{name}-phone.png", size=PHONE)
+        for name, path in pages.items() if folder is not None else ():
+            take(browser, url + path, out / f"{name}-dark.png", scheme="dark")
+            take(browser, url + path, out / f"{name}-phone.png", size=PHONE)
         browser.close()
     return 0
 

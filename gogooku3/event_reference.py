@@ -54,8 +54,34 @@ OF_A_JOB = (
         "a build is complete",
     ),
 )
+WEBHOOKS = """
+## Of a webhook
+
+What `events` of `POST /v1/webhooks` may name. A delivery's body has `id`, `type` (one of these),
+`at`, `job` (`id`, `kind`, `name`, `dataset`, `labels`, `sweep_id`) and `event` (`seq`, `attempt`
+and the `payload` of the job's own event). Addresses and signatures:
+[security](security.md#webhooks).
+
+| event | told when |
+|---|---|
+"""
+OF_A_WEBHOOK = (
+    (
+        "job.queued",
+        "the job was accepted, or is in the queue again: an attempt was lost, or somebody resumed "
+        "or retried it",
+    ),
+    ("job.running", "an attempt begins"),
+    ("job.paused", "it was put aside"),
+    ("job.succeeded", "it is done"),
+    ("job.failed", "it failed for good; `event.payload.reason` says why"),
+    ("job.cancelled", "somebody cancelled it"),
+    ("job.pruned", "its sweep's pruner ended it"),
+    ("checkpoint.created", "a checkpoint can be fetched"),
+)
 OF_A_TRAINER = """
-A webhook is told of the ends: see [security](security.md#webhooks).
+`POST /v1/webhooks/{id}/ping` sends a delivery of type `ping`, whatever the webhook asked for: only
+`id` and `type`.
 
 ## Of a trainer
 
@@ -68,7 +94,8 @@ def reference() -> str:
     """The whole page as Markdown."""
     union, _ = get_args(Event)
     told = [f"| `{kind}` | {payload} | {when} |" for kind, payload, when in OF_A_JOB]
-    lines = [HEADER + "\n".join(told), OF_A_TRAINER]
+    asked = [f"| `{name}` | {when} |" for name, when in OF_A_WEBHOOK]
+    lines = [HEADER + "\n".join(told), WEBHOOKS + "\n".join(asked), OF_A_TRAINER]
     for model in get_args(union):
         lines += _part(model)
     return "\n".join(lines)

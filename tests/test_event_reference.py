@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gogooku3.event_reference import OF_A_JOB, reference
+from app.jobs.webhooks import EVENTS
+from gogooku3.event_reference import OF_A_JOB, OF_A_WEBHOOK, reference
 
 ROOT = Path(__file__).parents[1]
 TOLD = re.compile(r'append\(\s*session,\s*job,\s*"(\w+)"')
@@ -20,6 +21,10 @@ def test_every_type_that_the_server_tells_is_named() -> None:
     code = "".join(path.read_text() for path in (ROOT / "app").rglob("*.py"))
     # A state is told by the one function that moves a job.
     assert {*TOLD.findall(code), "state"} == {kind for kind, _, _ in OF_A_JOB}
+
+
+def test_every_event_that_a_webhook_may_ask_for_is_named() -> None:
+    assert [name for name, _ in OF_A_WEBHOOK] == list(EVENTS)
 
 
 def test_every_key_of_a_trainer_s_events_has_its_row() -> None:

@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 @commands.command()
 def synth(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")],
-    stocks: Annotated[int, typer.Option(min=20, max=20_000)] = 300,
+    stocks: Annotated[int, typer.Option(min=20, max=20_000, help="Stocks of the market.")] = 300,
     days: Annotated[int, typer.Option(min=150, max=20_000, help="Market days.")] = 900,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same market.")] = 0,
     horizons: Horizons = "1,5,10,20",
@@ -92,19 +92,24 @@ def build(
     spec: Spec = None,
     top: Annotated[
         int | None,
-        typer.Option(min=8, metavar="K", help="Each day's universe: the K most traded stocks."),
+        typer.Option(
+            min=8,
+            metavar="K",
+            help="Each day's universe: the K most traded stocks.",
+            show_default="all that trade regularly",
+        ),
     ] = None,
     horizons: Annotated[
         str | None,
         typer.Option(
             metavar="DAYS,...",
-            help="Forward horizons of the targets, in market days; default: those of the spec's "
-            "ready-made targets, or 1,5,10,20.",
+            help="Forward horizons of the targets, in market days.",
+            show_default="those of the spec's ready-made targets, or 1,5,10,20",
         ),
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Which features, in this order; default: all."),
+        typer.Option(metavar="NAME,...", help="Which features, in this order.", show_default="all"),
     ] = None,
     normalisation: Annotated[
         Literal["rank", "rank_gauss", "zscore"],
@@ -119,7 +124,7 @@ def build(
 ) -> None:
     """Build a dataset from daily bars, ready-made features or both.
 
-    Examples: gogooku3 data build bars.parquet --name jp --top 1000
+    Examples: gogooku3 data build bars.parquet --name jp --top 2000
 
     gogooku3 data build --spec features.yaml --name mine --storage float16
     """
@@ -191,7 +196,8 @@ def jquants(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where days are kept.")],
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")],
     end: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day; default: today.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day.", show_default="today"),
     ] = None,
     requests_per_minute: Annotated[
         int, typer.Option(min=1, max=600, help="What your plan allows.")
@@ -206,7 +212,7 @@ def jquants(
     Needs the extra `jquants` and an API key in JQUANTS_API_KEY or jquants-api.toml. Days that are
     in FOLDER already are not fetched again: run the same again to go on, or to add new days.
 
-    Example: gogooku3 data fetch jquants bars --start 2016-01-01
+    Example: gogooku3 data fetch jquants bars --start 2012-01-04
     """
     last = end.date() if end is not None else date.today()
     if last < start.date():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,11 @@ from app.cli.table import print_table, size
 commands = typer.Typer(
     help="The database: schema, backups, health, retention.", no_args_is_help=True
 )
-Days = Annotated[int | None, typer.Option(min=1, max=36_500, show_default="for ever")]
+
+
+def _days(what: str) -> Any:
+    """An option: for how many days something is kept."""
+    return typer.Option(min=1, max=36_500, show_default="for ever", help=f"Days to keep {what}.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -68,7 +72,10 @@ def backup(
 
 @commands.command()
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What `backup` wrote."),
+    ],
     replace: Annotated[
         bool, typer.Option("--replace", help="Put it in the place of what the database holds.")
     ] = False,
@@ -127,13 +134,13 @@ def doctor(as_json: AsJson = False) -> None:
 
 @commands.command()
 def prune(
-    progress_days: Days = None,
-    logs_days: Days = None,
-    resume_days: Days = None,
-    checkpoints_days: Days = None,
-    orphans_days: Days = None,
-    deliveries_days: Days = None,
-    audit_days: Days = None,
+    progress_days: Annotated[int | None, _days("events that only told how far a job was")] = None,
+    logs_days: Annotated[int | None, _days("the logs of jobs")] = None,
+    resume_days: Annotated[int | None, _days("resume states")] = None,
+    checkpoints_days: Annotated[int | None, _days("checkpoints")] = None,
+    orphans_days: Annotated[int | None, _days("checkpoints that no record tells of")] = None,
+    deliveries_days: Annotated[int | None, _days("what was told to webhooks")] = None,
+    audit_days: Annotated[int | None, _days("the audit log")] = None,
     best_too: Annotated[
         bool, typer.Option("--best-too", help="Also the best and the last checkpoints.")
     ] = False,

@@ -78,7 +78,13 @@ def jobs(
     job_id: Annotated[
         str | None, typer.Argument(metavar="[JOB]", help="Show this one in full.")
     ] = None,
-    state: Annotated[list[str] | None, typer.Option(help="Only these states; repeatable.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="queued|running|paused|succeeded|failed|cancelled|pruned",
+            help="Only these states; repeatable.",
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY:VALUE", help="Only with this label.")
     ] = None,

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(help="API keys: who may use the server.", no_args_is_help=True)
 
-Limit = Annotated[int | None, typer.Option(min=1, show_default="no limit")]
+
+def _most(what: str) -> Any:
+    """An option: how many jobs of a key may be something at once."""
+    return typer.Option(min=1, show_default="no limit", help=f"Jobs that may {what} at once.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,11 +37,11 @@ def create(
     expires_days: Annotated[
         int | None, typer.Option(min=1, help="Days it is good for.", show_default="for ever")
     ] = None,
-    max_queued: Limit = None,
-    max_running: Limit = None,
+    max_queued: Annotated[int | None, _most("wait")] = None,
+    max_running: Annotated[int | None, _most("run")] = None,
     requests_per_minute: Annotated[
         int | None,
-        typer.Option(min=0, help="0 = no limit.", show_default="the server's setting"),
+        typer.Option(min=0, help="Requests; 0 = no limit.", show_default="the server's setting"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

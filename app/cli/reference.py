@@ -36,6 +36,7 @@ api_key = "gk_..."
 
 An error of the server ends with its request id, which is also in the server's log.
 """
+_TYPES = {"str": "text", "list[str]": "text", "path": "path", "file": "path", "int": "int"}
 HIDDEN = {"install_completion", "show_completion", "help"}
 
 
@@ -52,23 +53,58 @@ def _commands(command: Any, name: str) -> Iterator[str]:
         return
     yield f"## {name}\n"
     yield f"{(command.help or '').strip()}\n"
-    rows = [_row(parameter) for parameter in command.params if parameter.name not in HIDDEN]
+    context = command.make_context(name, [], resilient_parsing=True)
+    rows = [_row(one, context) for one in command.params if one.name not in HIDDEN]
     if rows:
-        yield "| | meaning |\n|---|---|"
+        yield "| | value | default | meaning |\n|---|---|---|---|"
         yield from rows
         yield ""
 
 
-def _row(parameter: Any) -> str:
+def _row(parameter: Any, context: Any) -> str:
     if parameter.param_type_name == "argument":
-        shown = parameter.make_metavar() if not parameter.metavar else parameter.metavar
-        return f"| `{shown}` | {_one_line(getattr(parameter, 'help', '') or '')} |"
-    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    return f"| {names} | {_one_line(parameter.help or '')} |"
+        names = _codes(parameter.metavar or parameter.display_name_raw)
+    else:
+        names = ", ".join(map(_code, [*parameter.opts, *parameter.secondary_opts]))
+    _, shown = parameter.get_help_record(context)
+    meaning = parameter.help or ""
+    value, default = [_value(parameter, context)], []
+    # `--help` puts everything but the meaning into brackets behind it.
+    for fact in shown.removeprefix(meaning).strip().removeprefix("[").removesuffix("]").split("; "):
+        kind, _, said = fact.partition(": ")
+        if kind == "default":
+            default.append(said[1:-1] if said.startswith("(") else _code(said))
+        elif kind == "env var":
+            default.append(_code(said))
+        elif fact == "required":
+            default.append(fact)
+        elif fact:
+            value.append(fact.replace("<=", " <= ").replace(">=", " >= "))
+    cells = [names, " ".join(filter(None, value)), ", ".join(default), " ".join(meaning.split())]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _one_line(words: str) -> str:
-    return " ".join(words.split()).replace("|", "\\|")
+def _value(parameter: Any, context: Any) -> str:
+    """What may be given: a type's name, or the allowed words."""
+    if getattr(parameter, "is_flag", False):
+        return ""
+    said = parameter.display_type_rich(context)
+    if parameter.param_type_name == "argument":
+        said = parameter.display_type(context)
+    if "|" in said:
+        return _codes(said.strip("<>"))
+    if not said.startswith("<"):
+        return _code(said)
+    plain = said.strip("<>").replace(" range", "").replace("%Y-%m-%d", "YYYY-MM-DD")
+    return str(_TYPES.get(plain, plain))
+
+
+def _codes(words: str) -> str:
+    return " / ".join(map(_code, words.split("|")))
+
+
+def _code(words: str) -> str:
+    return f"`{words}`"
 
 
 if __name__ == "__main__":

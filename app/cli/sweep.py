@@ -87,7 +87,13 @@ def sweeps(
     sweep_id: Annotated[
         str | None, typer.Argument(metavar="[SWEEP]", help="Show this one and its trials.")
     ] = None,
-    state: Annotated[list[str] | None, typer.Option(help="Only these states; repeatable.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="running|paused|succeeded|failed|cancelled",
+            help="Only these states; repeatable.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     url: Url = None,
     api_key: ApiKey = None,

@@ -14,16 +14,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from gogooku3.config.dataset import DatasetSpec
 from gogooku3.config.job import JobSpec
 from gogooku3.config.sweep import SweepSpec
 
 HEADER = """# Configuration
 
-Every key of the body of `POST /v1/jobs`, and after those of `POST /v1/sweeps`, generated from the
-code that checks it (`python -m gogooku3.config.reference`). An unknown key is an error that names
-the nearest known one. Where a null default is said to be derived, it is worked out from the other
-values; the effective configuration in the answer shows the value, and `config_sources` says of each
-whether it came from the request, is the default, or was derived.
+Every key of the body of `POST /v1/jobs`, and after those of `POST /v1/sweeps` and of
+`POST /v1/datasets`, generated from the code that checks it (`python -m gogooku3.config.reference`).
+What stands under `source.spec` is also what the file of `gogooku3 data build --spec` holds. An
+unknown key is an error that names the nearest known one. Where a null default is said to be
+derived, it is worked out from the other values; the effective configuration in the answer shows the
+value, and `config_sources` says of each whether it came from the request, is the default, or was
+derived.
 """
 
 
@@ -31,21 +34,34 @@ def reference() -> str:
     """The whole reference as Markdown."""
     lines = [HEADER]
     seen: set[type[BaseModel]] = set()
-    parts = [*_parts(JobSpec, "", seen), *_parts(SweepSpec, "", seen)]
-    for title, model, path in parts:
-        lines += [f"## {title}", "", _summary(model), ""]
-        lines += [*rows(model, path), ""]
+    titles: set[str] = set()
+    for root, name in _TITLES.items():
+        above = frozenset(seen)
+        for title, model, path in _parts(root, "", seen):
+            unique = title if title not in titles else f"{title}, of {name.lower()}"
+            titles.add(unique)
+            lines += [f"## {unique}", "", _summary(model), ""]
+            lines += [*rows(model, path, above=above), ""]
     return "\n".join(lines)
 
 
-def rows(model: type[BaseModel], path: str = "", leave_out: Collection[str] = ()) -> list[str]:
-    """A model's fields as the lines of a table."""
+def rows(
+    model: type[BaseModel],
+    path: str = "",
+    leave_out: Collection[str] = (),
+    above: Collection[type[BaseModel]] = (),
+) -> list[str]:
+    """A model's fields as the lines of a table; those models that stand `above` are said to."""
     fields = {name: one for name, one in model.model_fields.items() if name not in leave_out}
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    return lines + [_row(f"{path}{name}", field) for name, field in fields.items()]
+    return lines + [_row(f"{path}{name}", field, above) for name, field in fields.items()]
 
 
-_TITLES: dict[type[BaseModel], str] = {JobSpec: "The job", SweepSpec: "The sweep"}
+_TITLES: dict[type[BaseModel], str] = {
+    JobSpec: "The job",
+    SweepSpec: "The sweep",
+    DatasetSpec: "The dataset",
+}
 
 
 def _parts(
@@ -68,22 +84,24 @@ def _summary(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
-def _row(path: str, field: FieldInfo) -> str:
+def _row(path: str, field: FieldInfo, above: Collection[type[BaseModel]]) -> str:
     meaning = " ".join((field.description or "").split())
-    if not meaning and (below := _models(field.annotation)):
-        meaning = "see below" if len(below) == 1 else "one of the kinds below"
-    cells = [f"`{path}`", _type(field), _default(field), meaning]
+    models = _models(field.annotation)
+    where = "above" if models and set(models) <= set(above) else "below"
+    if not meaning and models:
+        meaning = f"see {where}" if len(models) == 1 else f"one of the kinds {where}"
+    cells = [f"`{path}`", _type(field), _default(field, where), meaning]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo, where: str) -> str:
     if field.is_required():
         return "required"
     if field.default is PydanticUndefined:
-        return "empty"
+        return "derived" if field.default_factory_takes_validated_data else "empty"
     if isinstance(field.default, BaseModel):
         kind = getattr(field.default, "kind", None)
-        return f'`{{"kind": "{kind}"}}`' if kind else "see below"
+        return f'`{{"kind": "{kind}"}}`' if kind else f"see {where}"
     if field.default is None:
         return "null"
     if isinstance(field.default, tuple) and field.default:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import typer.main
 
 from app.cli.main import app
+from app.cli.reference import reference
+from app.domain import JobState, SweepState
 
 SLOW_TO_LOAD = ("torch", "polars", "pyarrow", "sqlalchemy", "fastapi", "celery", "httpx")
 
@@ -42,6 +45,35 @@ def test_help_explains_the_command(path: tuple[str, ...]) -> None:
     assert "Usage: gogooku3" in shown.stdout
     described = [line for line in shown.stdout.splitlines() if line.startswith("  ")]
     assert described, "no description"
+
+
+def test_every_argument_and_option_says_what_it_means() -> None:
+    root: Any = typer.main.get_command(app)
+    silent = []
+    for name, command in root.commands.items():
+        below = getattr(command, "commands", {"": command})
+        for inner, one in below.items():
+            parameters = [
+                p for deep in getattr(one, "commands", {"": one}).values() for p in deep.params
+            ]
+            silent += [f"{name} {inner} {p.opts}" for p in parameters if not p.help]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("name", "states"), [("jobs", JobState), ("sweeps", SweepState)])
+def test_states_that_may_be_asked_for_are_all_named(name: str, states: type[Enum]) -> None:
+    root: Any = typer.main.get_command(app)
+    (state,) = [one for one in root.commands[name].params if one.name == "state"]
+    assert state.metavar.split("|") == [one.value for one in states]
+
+
+def test_page_shows_defaults_and_what_is_allowed() -> None:
+    page = reference()
+    assert "| `--stocks` | int 20 <= x <= 20000 | `300` |" in page
+    assert "| `--storage` | `float32` / `float16` | `float32` |" in page
+    assert "| `--logs-days` | int 1 <= x <= 36500 | for ever |" in page
+    assert "| `--name` | text | required | Name of the dataset. |" in page
+    assert "| `--url` | text | `GOGOOKU3_URL`, config.toml, the server in" in page
 
 
 def test_every_command_answers_programs_too() -> None:

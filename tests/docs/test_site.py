@@ -3,7 +3,9 @@ one, and what the tutorial tells to type works."""
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,22 @@ def test_site_builds_strictly(tmp_path: Path) -> None:
     assert "The pages, with many jobs" in (
         tmp_path / "site" / "measurements" / "index.html"
     ).read_text(encoding="utf-8")
+
+
+def test_every_picture_is_shown_and_can_be_taken_again() -> None:
+    docs = ROOT / "docs"
+    pages = [ROOT / "README.md", *docs.glob("*.md")]
+    shown = {
+        name for page in pages for name in re.findall(r"img/([\w-]+\.\w+)\)", page.read_text())
+    }
+    assert shown == {path.name for path in (docs / "img").iterdir()}
+    taken = ast.parse((docs / "pictures.py").read_text())
+    (names,) = [
+        ast.literal_eval(node.value)
+        for node in taken.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHOWN"
+    ]
+    assert {f"{name}.png" for name in names} == {name for name in shown if name.endswith(".png")}
 
 
 def test_command_line_reference_is_what_the_commands_say() -> None:

@@ -27,6 +27,9 @@ class DataConfig(ConfigModel):
     """What is taken out of a day's forward returns before they become the target: the mean of the
     stock's sector, the market's return times the stock's beta of 60 days, or nothing. Metrics
     always use the return itself."""
+    shuffle_targets: bool = False
+    """The canary for leaks: each day's forward returns, in every part of the split, are dealt anew
+    among its stocks, metrics included. A run that still ranks better than chance has been told."""
     features: tuple[str, ...] | None = None
     """Names of the dataset's features to use; null = all of them."""
     split: SplitConfig

@@ -116,6 +116,7 @@ class Targets:
         self._neutral = data.neutral
         self._horizons = panel.horizons_of(data.horizons)
         self._transform = TRANSFORMS[data.target]
+        self._is_shuffled = data.shuffle_targets
         if data.neutral == "sector" and not bool((panel.sector_N > 0).any()):
             raise DatasetMismatchError(
                 f"dataset {panel.header.name!r} knows no stock's sector, which "
@@ -133,6 +134,9 @@ class Targets:
         everyone_M = self._panel.scored_stocks(day)
         row_M = self._panel.row_of_TN[day, everyone_M].long()
         return_MK = self._panel.targets_RK[row_M][:, self._horizons]
+        if self._is_shuffled:
+            generator = torch.Generator().manual_seed(day)
+            return_MK = return_MK[torch.randperm(len(return_MK), generator=generator)]
         neutral_MK = self._made_neutral(return_MK, everyone_M, row_M)
         target_MK = self._transform(neutral_MK)
         valid_MK = torch.isfinite(neutral_MK)

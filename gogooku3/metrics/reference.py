@@ -126,7 +126,12 @@ TRAINING = Group(
     (
         Metric("train/loss", "mean over steps", "the weighted sum of the loss terms"),
         Metric("train/loss_KIND", "mean over steps", "each term of the loss, before its weight"),
-        Metric("valid/loss", "the same on validation days", "in evaluation mode"),
+        Metric(
+            "valid/loss",
+            "the same on validation days",
+            "in evaluation mode; `sharpe` and `turnover` among the days that are scored at once, "
+            "whose number follows from `batch`: compare runs by it only with equal batches",
+        ),
         Metric("train/grad_norm", "mean over steps of the norm", "before clipping"),
         Metric("train/lr", "mean over steps", "learning rate"),
         Metric(

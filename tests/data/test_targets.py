@@ -106,6 +106,22 @@ def test_an_unknown_beta_is_masked(panel: Panel, data_config: Config) -> None:
         Targets(nobody, data_config(neutral="beta"))
 
 
+def test_shuffled_targets_are_the_days_own_dealt_anew(panel: Panel, data_config: Config) -> None:
+    plain = BatchMaker(panel, data_config())
+    shuffled = BatchMaker(panel, data_config(shuffle_targets=True))
+    for day in (120, 140):
+        own, dealt = plain.make([day]), shuffled.make([day])
+        for name in ("return_BNK", "target_BNK"):
+            before, after = (getattr(batch, name)[0].nan_to_num(9.0) for batch in (own, dealt))
+            assert not torch.equal(before, after)
+            # A stock's horizons go together: it gets another one's whole future.
+            assert sorted(before.tolist()) == sorted(after.tolist())
+        # Dealt by day alone, whoever is drawn.
+        drawn = shuffled.make([day], 8, torch.Generator().manual_seed(0))
+        place_N = torch.searchsorted(dealt.stock_BN[0], drawn.stock_BN[0])
+        assert torch.equal(drawn.target_BNK[0], dealt.target_BNK[0, place_N])
+
+
 def test_neutral_without_its_data_is_an_error(panel: Panel, data_config: Config) -> None:
     nowhere_R = np.zeros(panel.header.rows, dtype=np.int32)
     index = replace(panel.index, sectors=((nowhere_R, 1), (nowhere_R, 1)))

@@ -78,6 +78,7 @@ TRAINING: dict[str, Changes] = {
     "data.target=zscore": {"data": {"target": "zscore"}},
     "loss.regime": {"loss": {"regime": {"window": 5, "history": 20, "volatile_joint": 3.0}}},
     "data.neutral": {"data": {"neutral": "sector"}},
+    "data.shuffle_targets": {"data": {"shuffle_targets": True}},
     "data.features": {"data": {"features": ("signal", "slow")}},
     "batch.days_per_step": {"batch": {"days_per_step": 5}},
     "batch.block_days": {"batch": {"days_per_step": 8, "block_days": 4}},

@@ -87,7 +87,7 @@ class SweepAnswer(SweepSummary):
     optuna_version: str
     """With the sampler, its arguments and its seed: what the suggestions depend on."""
     warnings: list[str]
-    """What a person should know of the search space."""
+    """What a person should know of the search space, or why the sweep cannot go on any more."""
 
 
 class SweepPage(Answer):

@@ -43,7 +43,7 @@ from app.domain import InvalidSpecError, SweepState
 from app.sweeps import control, read
 from app.sweeps.best import goals
 from app.sweeps.create import check_spec, create
-from app.sweeps.definition import definition
+from app.sweeps.definition import OutdatedSweepError, definition
 from app.sweeps.listing import SweepFilter, list_sweeps
 from app.sweeps.lock import lock_sweep
 from app.sweeps.retention import retain
@@ -215,8 +215,14 @@ def pause_sweep(server: ServerDep, sweep_id: SweepId, running: Running = None) -
     responses=problems(404, 409, 429),
 )
 def resume_sweep(server: ServerDep, sweep_id: SweepId) -> SweepAnswer:
-    """Paused trials go on exactly where they stopped, and new ones begin."""
-    return _act(server, lambda session: control.resume(session, sweep_id))
+    """Paused trials go on exactly where they stopped, and new ones begin. A sweep that was stored
+    by another version and cannot go on is 409 `spec-outdated`."""
+
+    def act(session: Session) -> Sweep:
+        definition(read.sweep(session, sweep_id))
+        return control.resume(session, sweep_id)
+
+    return _act(server, act)
 
 
 @submitting.post(
@@ -229,7 +235,8 @@ def resume_sweep(server: ServerDep, sweep_id: SweepId) -> SweepAnswer:
 )
 def extend_sweep(server: ServerDep, sweep_id: SweepId, raw: RawBody) -> SweepAnswer:
     """`n_trials` in all, not more than there are. A sweep that has succeeded goes on; one that was
-    cancelled or has failed is 409 `invalid-state`: warm-start a new one from it."""
+    cancelled or has failed is 409 `invalid-state`: warm-start a new one from it. One that was
+    stored by another version and cannot go on is 409 `spec-outdated`."""
     asked = checked(parse(raw), _extension)
 
     def act(session: Session) -> Sweep:
@@ -318,15 +325,22 @@ def _act(server: Server, act: Callable[[Session], Sweep]) -> SweepAnswer:
 
 
 def _answer(session: Session, row: Sweep) -> SweepAnswer:
-    found = definition(row)
     return SweepAnswer.model_validate(
         {
             **_fields(session, row),
             "config": row.config,
             "optuna_version": row.optuna_version,
-            "warnings": list(warnings_of(found.spec, found.space)),
+            "warnings": _warnings(row),
         }
     )
+
+
+def _warnings(row: Sweep) -> list[str]:
+    try:
+        found = definition(row)
+    except OutdatedSweepError as error:  # it can still be looked at, and ended
+        return [str(error)]
+    return list(warnings_of(found.spec, found.space))
 
 
 def _fields(session: Session, row: Sweep) -> dict[str, Any]:

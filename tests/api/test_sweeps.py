@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from app.artifacts import Artifacts
-from app.db import Sweep
+from app.db import Job, Sweep
+from app.domain import JobState
 from app.jobs.finish import finish
 from app.jobs.outcome import Outcome
 from app.jobs.record import record
@@ -284,6 +286,32 @@ def test_steered(client: Client, hands: Hands, sweep_spec: dict[str, Any]) -> No
     with pytest.raises(ApiError) as caught:
         client.sweeps.pause(sweep.id)
     assert caught.value.status == 409
+
+
+def test_outdated_sweep_is_shown_and_ended_but_does_not_go_on(
+    client: Client, hands: Hands, sweep_spec: dict[str, Any]
+) -> None:
+    sweep = client.sweeps.create(sweep_spec)
+    hands.advance(sweep.id)
+    with hands.running.database.session() as session:
+        row = session.get_one(Sweep, sweep.id)
+        row.config = row.config | {"sampler": {"kind": "forgotten"}}
+    assert (
+        "no longer accepts the stored sweep: sampler: " in client.sweeps.get(sweep.id).warnings[0]
+    )
+    assert [one.number for one in client.sweeps.trials(sweep.id)] == [0, 1, 2]
+    assert client.sweeps.pause(sweep.id).state == "paused"
+    for refused in (
+        lambda: client.sweeps.resume(sweep.id),
+        lambda: client.sweeps.extend(sweep.id, 9),
+    ):
+        with pytest.raises(ApiError) as caught:
+            refused()
+        assert (caught.value.status, caught.value.code) == (409, "spec-outdated")
+    assert client.sweeps.cancel(sweep.id).cancel_requested_at is not None
+    with hands.running.database.session() as session:
+        states = session.scalars(select(Job.state).where(Job.sweep_id == sweep.id)).all()
+    assert set(states) == {JobState.CANCELLED}
 
 
 @pytest.mark.parametrize("body", [{}, {"n_trials": 0}, {"n_trials": "many"}, {"trials": 3}])

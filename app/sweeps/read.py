@@ -6,7 +6,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -239,7 +239,11 @@ def _counts(session: Session, row: Sweep) -> dict[str, int]:
 
 def _estimate(session: Session, row: Sweep, counts: Mapping[str, int]) -> datetime | None:
     """When the last trial may end, by the mean time that trials have taken; None before one has
-    ended, or when the sweep stands still."""
+    ended, or when the sweep stands still.
+
+    Counted from the sweep's last change, not from now: what has not changed is told in the same
+    words, and who polls is spared the answer.
+    """
     if row.state.value != "running":
         return None
     lengths = session.execute(
@@ -254,4 +258,4 @@ def _estimate(session: Session, row: Sweep, counts: Mapping[str, int]) -> dateti
     mean = statistics.fmean(seconds)
     running = counts["running"] + counts["queued"] + counts["paused"]
     left = counts["waiting"] * int(row.config["seeds_per_trial"]) + running / 2
-    return datetime.now(UTC) + timedelta(seconds=mean * left / row.max_parallel)
+    return row.updated_at + timedelta(seconds=mean * left / row.max_parallel)

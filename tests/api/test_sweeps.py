@@ -288,6 +288,26 @@ def test_steered(client: Client, hands: Hands, sweep_spec: dict[str, Any]) -> No
     assert caught.value.status == 409
 
 
+def test_running_sweep_that_has_not_changed_is_not_sent_again(
+    http: httpx.Client, hands: Hands, sweep_spec: dict[str, Any]
+) -> None:
+    spec = {**sweep_spec, "max_parallel": 1, "labels": {"polled": "yes"}}
+    sweep_id = http.post("/v1/sweeps", json=spec).json()["id"]
+    hands.advance(sweep_id)
+    hands.run(0.1)
+    hands.advance(sweep_id)
+    tags = {}
+    for path in (f"/v1/sweeps/{sweep_id}", "/v1/sweeps?label=polled:yes"):
+        first = http.get(path)
+        tags[path] = {"If-None-Match": first.headers["etag"]}
+        [sweep] = first.json().get("items", [first.json()])
+        assert sweep["estimated_finish_at"] > sweep["updated_at"]
+        assert http.get(path, headers=tags[path]).status_code == 304
+    hands.run(0.2)
+    hands.advance(sweep_id)
+    assert [http.get(path, headers=tag).status_code for path, tag in tags.items()] == [200, 200]
+
+
 def test_outdated_sweep_is_shown_and_ended_but_does_not_go_on(
     client: Client, hands: Hands, sweep_spec: dict[str, Any]
 ) -> None:

@@ -152,7 +152,7 @@ def list_all(
     where = SweepFilter(tuple(state or ()), labels_of(label or []), dataset_id, q)
     with server.database.session() as session:
         rows, token = list_sweeps(session, where, page_size=page_size, before=page_token)
-        items = [SweepSummary.model_validate(_fields(session, row)) for row in rows]
+        items = [SweepSummary.model_validate(_fields(one)) for one in read.views(session, rows)]
     return cacheable(request, SweepPage(items=items, next_page_token=token))
 
 
@@ -327,7 +327,7 @@ def _act(server: Server, act: Callable[[Session], Sweep]) -> SweepAnswer:
 def _answer(session: Session, row: Sweep) -> SweepAnswer:
     return SweepAnswer.model_validate(
         {
-            **_fields(session, row),
+            **_fields(read.view(session, row)),
             "config": row.config,
             "optuna_version": row.optuna_version,
             "warnings": _warnings(row),
@@ -343,8 +343,8 @@ def _warnings(row: Sweep) -> list[str]:
     return list(warnings_of(found.spec, found.space))
 
 
-def _fields(session: Session, row: Sweep) -> dict[str, Any]:
-    shown = read.view(session, row)
+def _fields(shown: read.SweepView) -> dict[str, Any]:
+    row = shown.row
     return {
         **{name: getattr(row, name) for name in _ROW if name in SweepSummary.model_fields},
         "objectives": [goal.model_dump() for goal in goals(row)],

@@ -167,7 +167,8 @@ class _Step:
         sweep.updated_at = func.now()
         self.session.flush()
         # Where nothing of a trial is kept for its own sake, a better one takes an earlier's place.
-        numbers = [number] if search.spec.retention.save_trial_best else None
+        # As the row has it: the search knows what was wanted when it was made.
+        numbers = [number] if sweep.config["retention"]["save_trial_best"] else None
         retain(self.session, sweep, self.advancer.artifacts, numbers=numbers)
         logger.info("%s: trial %s %s %s", self.sweep.id, number, result.outcome, result.values)
 

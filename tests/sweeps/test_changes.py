@@ -1,0 +1,20 @@
+"""What is changed while a sweep goes on counts from its next step on."""
+
+from __future__ import annotations
+
+from app.db import Sweep
+from tests.sweeps.conftest import Field
+
+
+def test_changed_retention_counts_for_the_next_trial(field: Field) -> None:
+    keep = {"save_sweep_best": 1, "save_trial_best": 1, "save_trial_latest": 0}
+    sweep_id = field.create(n_trials=3, max_parallel=1, retention=keep)
+    field.advance(sweep_id)
+    first = field.run(0.1)
+    field.advance(sweep_id)
+    second = field.run(0.2)
+    with field.database.session() as session:
+        sweep = session.get_one(Sweep, sweep_id)
+        sweep.config = sweep.config | {"retention": keep | {"save_trial_best": 0}}
+    field.advance(sweep_id)
+    assert [len(field.checkpoints(run.job_id)) for run in (first, second)] == [0, 1]

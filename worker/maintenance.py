@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from worker.host import Host
 from worker.outage import first_line, is_outage
@@ -13,29 +13,42 @@ POLL_S = 2.0
 logger = logging.getLogger(__name__)
 
 
-class Maintenance(threading.Thread):
-    """Heartbeat, expired leases, remains of builds, sweeps, queued jobs, spare trainers; begins
-    with a round at once, the start-up sweep."""
+class Maintenance:
+    """Two threads, each of which begins with a round at once. A sampler may think for a minute:
+    meanwhile the worker says that it is alive, and takes back the jobs of those that are not."""
 
     def __init__(self, host: Host, poll_s: float = POLL_S) -> None:
-        super().__init__(name="maintenance")
-        self._host = host
+        self._pulse = _Rounds("pulse", [host.beat, host.reap], poll_s)
+        self._upkeep = _Rounds(
+            "maintenance",
+            [host.sweep, host.advance_sweeps, host.look, host.prepare, host.analyse_sweeps],
+            poll_s,
+        )
+
+    def start(self) -> None:
+        """Begin with both."""
+        self._pulse.start()
+        self._upkeep.start()
+
+    def end(self) -> None:
+        """Stop after the round under way, and wait for that; the worker is alive until then."""
+        self._upkeep.end()
+        self._pulse.end()
+
+
+class _Rounds(threading.Thread):
+    """Does its duties one after the other, again and again."""
+
+    def __init__(self, name: str, duties: Sequence[Callable[[], object]], poll_s: float) -> None:
+        super().__init__(name=name)
+        self._duties = duties
         self._poll_s = poll_s
         self._ended = threading.Event()
 
     def run(self) -> None:
         """Until `end`: also while the worker's last jobs are ending."""
         while True:
-            host = self._host
-            for duty in (
-                host.beat,
-                host.reap,
-                host.sweep,
-                host.advance_sweeps,
-                host.look,
-                host.prepare,
-                host.analyse_sweeps,
-            ):
+            for duty in self._duties:
                 self._do(duty)
             if self._ended.wait(self._poll_s):
                 return

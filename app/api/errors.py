@@ -34,6 +34,7 @@ from app.domain import (
     TooManyWebhooksError,
     UnauthenticatedError,
 )
+from app.sweeps.definition import OutdatedSweepError
 from gogooku3.config import Problem, pointer
 from gogooku3.errors import DatasetError, DatasetNotFoundError
 
@@ -49,6 +50,7 @@ STATUS_OF: dict[type[Exception], int] = {
     DatasetExistsError: 409,
     IdempotencyInFlightError: 409,
     StaleLeaseError: 409,
+    OutdatedSweepError: 409,
     UnauthenticatedError: 401,
     ForbiddenError: 403,
     TooManyJobsError: 429,

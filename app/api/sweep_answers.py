@@ -71,7 +71,8 @@ class SweepSummary(Answer):
     best: TrialAnswer | None
     """The best complete trial so far that meets the constraints."""
     estimated_finish_at: datetime | None
-    """By the mean time that trials have taken; null before one has ended."""
+    """By the mean time that trials have taken, counted from `updated_at`; null before one has
+    ended. It has passed when what runs takes longer."""
     reason: dict[str, Any] | None
     cancel_requested_at: datetime | None
     created_at: datetime
@@ -87,7 +88,7 @@ class SweepAnswer(SweepSummary):
     optuna_version: str
     """With the sampler, its arguments and its seed: what the suggestions depend on."""
     warnings: list[str]
-    """What a person should know of the search space."""
+    """What a person should know of the search space, or why the sweep cannot go on any more."""
 
 
 class SweepPage(Answer):

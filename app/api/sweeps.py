@@ -43,7 +43,7 @@ from app.domain import InvalidSpecError, SweepState
 from app.sweeps import control, read
 from app.sweeps.best import goals
 from app.sweeps.create import check_spec, create
-from app.sweeps.definition import definition
+from app.sweeps.definition import OutdatedSweepError, definition
 from app.sweeps.listing import SweepFilter, list_sweeps
 from app.sweeps.lock import lock_sweep
 from app.sweeps.retention import retain
@@ -152,7 +152,7 @@ def list_all(
     where = SweepFilter(tuple(state or ()), labels_of(label or []), dataset_id, q)
     with server.database.session() as session:
         rows, token = list_sweeps(session, where, page_size=page_size, before=page_token)
-        items = [SweepSummary.model_validate(_fields(session, row)) for row in rows]
+        items = [SweepSummary.model_validate(_fields(one)) for one in read.views(session, rows)]
     return cacheable(request, SweepPage(items=items, next_page_token=token))
 
 
@@ -215,8 +215,14 @@ def pause_sweep(server: ServerDep, sweep_id: SweepId, running: Running = None) -
     responses=problems(404, 409, 429),
 )
 def resume_sweep(server: ServerDep, sweep_id: SweepId) -> SweepAnswer:
-    """Paused trials go on exactly where they stopped, and new ones begin."""
-    return _act(server, lambda session: control.resume(session, sweep_id))
+    """Paused trials go on exactly where they stopped, and new ones begin. A sweep that was stored
+    by another version and cannot go on is 409 `spec-outdated`."""
+
+    def act(session: Session) -> Sweep:
+        definition(read.sweep(session, sweep_id))
+        return control.resume(session, sweep_id)
+
+    return _act(server, act)
 
 
 @submitting.post(
@@ -229,7 +235,8 @@ def resume_sweep(server: ServerDep, sweep_id: SweepId) -> SweepAnswer:
 )
 def extend_sweep(server: ServerDep, sweep_id: SweepId, raw: RawBody) -> SweepAnswer:
     """`n_trials` in all, not more than there are. A sweep that has succeeded goes on; one that was
-    cancelled or has failed is 409 `invalid-state`: warm-start a new one from it."""
+    cancelled or has failed is 409 `invalid-state`: warm-start a new one from it. One that was
+    stored by another version and cannot go on is 409 `spec-outdated`."""
     asked = checked(parse(raw), _extension)
 
     def act(session: Session) -> Sweep:
@@ -318,19 +325,26 @@ def _act(server: Server, act: Callable[[Session], Sweep]) -> SweepAnswer:
 
 
 def _answer(session: Session, row: Sweep) -> SweepAnswer:
-    found = definition(row)
     return SweepAnswer.model_validate(
         {
-            **_fields(session, row),
+            **_fields(read.view(session, row)),
             "config": row.config,
             "optuna_version": row.optuna_version,
-            "warnings": list(warnings_of(found.spec, found.space)),
+            "warnings": _warnings(row),
         }
     )
 
 
-def _fields(session: Session, row: Sweep) -> dict[str, Any]:
-    shown = read.view(session, row)
+def _warnings(row: Sweep) -> list[str]:
+    try:
+        found = definition(row)
+    except OutdatedSweepError as error:  # it can still be looked at, and ended
+        return [str(error)]
+    return list(warnings_of(found.spec, found.space))
+
+
+def _fields(shown: read.SweepView) -> dict[str, Any]:
+    row = shown.row
     return {
         **{name: getattr(row, name) for name in _ROW if name in SweepSummary.model_fields},
         "objectives": [goal.model_dump() for goal in goals(row)],

@@ -29,6 +29,7 @@ __all__ = [
     "list_jobs",
     "metric_series",
     "output_folders",
+    "output_folders_of",
     "workers",
 ]
 
@@ -108,8 +109,21 @@ def output_folders(session: Session, job_id: str) -> Sequence[str]:
     A running attempt takes over an earlier one's files when it resumes: until then the earlier
     one's are the newest. Raises NotFoundError.
     """
-    numbers = [attempt.number for attempt in attempts(session, job_id)]
-    return [f"{job_id}/attempt-{number}" for number in reversed(numbers)]
+    job(session, job_id)
+    return output_folders_of(session, [job_id])[job_id]
+
+
+def output_folders_of(session: Session, job_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The `output_folders` of each of several jobs."""
+    statement = (
+        select(Attempt.job_id, Attempt.number)
+        .where(Attempt.job_id.in_(job_ids))
+        .order_by(Attempt.number.desc())
+    )
+    folders: dict[str, list[str]] = {job_id: [] for job_id in job_ids}
+    for job_id, number in session.execute(statement):
+        folders[job_id].append(f"{job_id}/attempt-{number}")
+    return folders
 
 
 def workers(session: Session) -> Sequence[Worker]:

@@ -128,6 +128,12 @@ class _Step:
         """The sweep as it is now, locked: what was read before the sampler thought may be old."""
         return lock_sweep(self.session, self.sweep.id)
 
+    def _goes_on(self) -> bool:
+        """Whether the sweep is still to have new runs, its row locked: it may have been stopped
+        since this step has read it."""
+        sweep = self._row()
+        return sweep.state is SweepState.RUNNING and sweep.cancel_requested_at is None
+
     def _untold_runs(self) -> dict[int, list[Job]]:
         found: dict[int, list[Job]] = defaultdict(list)
         statement = (
@@ -167,7 +173,8 @@ class _Step:
         sweep.updated_at = func.now()
         self.session.flush()
         # Where nothing of a trial is kept for its own sake, a better one takes an earlier's place.
-        numbers = [number] if search.spec.retention.save_trial_best else None
+        # As the row has it: the search knows what was wanted when it was made.
+        numbers = [number] if sweep.config["retention"]["save_trial_best"] else None
         retain(self.session, sweep, self.advancer.artifacts, numbers=numbers)
         logger.info("%s: trial %s %s %s", self.sweep.id, number, result.outcome, result.values)
 
@@ -247,6 +254,8 @@ class _Step:
             for number, mine in sorted(runs.items()):
                 waits = all(run.state.is_finished for run in mine) or len(mine) > 1
                 if waits and len(mine) < search.spec.seeds_per_trial:
+                    if not self._goes_on():
+                        return None
                     trial = self.session.get_one(Trial, (self.sweep.id, number))
                     return int(self._queue(search, number, trial.params, len(mine)) is not None)
             if self.sweep.created_trials >= self.sweep.n_trials:
@@ -267,16 +276,15 @@ class _Step:
             self._stop("sampler", f"The sampler failed: {error}")
             return 0
         self.advancer.worked(self.sweep.id)
-        sweep = self._row()
-        if sweep.state is not SweepState.RUNNING or sweep.cancel_requested_at is not None:
-            return None  # while the sampler thought; the suggestion waits in the study
+        if not self._goes_on():
+            return None  # the suggestion waits in the study
         job = self._queue(search, number, suggestion.params, 0)
         if job is None:
             return 0
         self.session.add(
-            Trial(sweep_id=sweep.id, number=number, params=suggestion.params, job_id=job.id)
+            Trial(sweep_id=self.sweep.id, number=number, params=suggestion.params, job_id=job.id)
         )
-        sweep.created_trials = number + 1
+        self.sweep.created_trials = number + 1
         self.session.flush()
         return 1
 

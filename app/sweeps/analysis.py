@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
 from app.db import Database, Job, Json, Sweep, Trial
 from app.domain import JobKind
+from app.jobs import read
 from app.sweeps.best import complete_trials, goals, ranked
 from app.sweeps.searches import Searches
 from app.sweeps.series import Array, Daily, best_series, of_metric, returns
@@ -31,6 +32,24 @@ from gogooku3.search.overfitting import independent_trials
 BLOCKS = 16
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What the tables say of a sweep."""
+
+    ended: int
+    """Trials that the study has been told of."""
+    tried: int
+    """Those of them that had a say: complete or pruned."""
+    runs_on_dataset: int
+    trials: Sequence[Trial]
+    """The complete ones."""
+    best: Trial | None
+    weights: Mapping[str, float]
+    """Of the horizons, in the best trial's loss."""
+    folders: Mapping[int, Sequence[str]]
+    """By number of a complete trial: where its first run may have left its daily series."""
+
+
 @dataclass
 class Analyst:
     """Analyses sweeps whose trials have ended since the last time."""
@@ -40,73 +59,74 @@ class Analyst:
     artifacts: Artifacts
 
     def analyse(self, sweep_id: str) -> None:
-        """Bring a sweep's analysis up to date."""
+        """Bring a sweep's analysis up to date. Raises OutdatedSweepError."""
         with self.database.session() as session:
             sweep = session.get_one(Sweep, sweep_id)
-            ended = _ended_count(session, sweep_id)
-            trials = complete_trials(session, sweep_id)
-            analysis: Json = {
-                "trials": ended,
-                "selection": self._selection(session, sweep, trials),
-            }
+            facts = _facts(session, sweep)
+        # Minutes of reading and computing, with no transaction open: the server would end it.
         search = self.searches.of(sweep)
         shares = [importances(search, goal) for goal in range(len(search.spec.goals))]
-        analysis["importances"] = {
-            goal.metric: found for goal, found in zip(search.spec.goals, shares, strict=True)
+        analysis: Json = {
+            "trials": facts.ended,
+            "selection": self._selection(sweep, facts),
+            "importances": {
+                goal.metric: found for goal, found in zip(search.spec.goals, shares, strict=True)
+            },
         }
         with self.database.session() as session:
             session.execute(
                 update(Sweep)
                 .where(Sweep.id == sweep_id)
-                .values(analysis=analysis, analysed_trials=ended)
+                .values(analysis=analysis, analysed_trials=facts.ended)
             )
 
-    def _selection(self, session: Session, sweep: Sweep, trials: Sequence[Trial]) -> Json:
-        tried = session.scalar(
-            select(func.count()).where(
-                Trial.sweep_id == sweep.id, Trial.outcome.in_(("succeeded", "pruned"))
-            )
-        )
-        on_dataset = session.scalar(
-            select(func.count()).where(
-                Job.dataset_fingerprint == sweep.dataset_fingerprint,
-                Job.kind == JobKind.TRAIN,
-                Job.best.is_not(None),
-            )
-        )
-        noise = seed_noise([trial.seed_values or [] for trial in trials])
+    def _selection(self, sweep: Sweep, facts: _Facts) -> Json:
+        noise = seed_noise([trial.seed_values or [] for trial in facts.trials])
         selection: Json = {
-            "best_of": tried or 0,
-            "runs_on_dataset": on_dataset or 0,
+            "best_of": facts.tried,
+            "runs_on_dataset": facts.runs_on_dataset,
             "seed_noise": asdict(noise) if noise else None,
             "deflated_sharpe": None,
             "overfitting": None,
         }
-        best = next(iter(ranked(sweep, trials)), None)
+        best, weights = facts.best, facts.weights
         if best is None:
             return selection
         tables = {
-            trial.number: table
-            for trial in trials
-            if (table := best_series(session, self.artifacts, trial.job_id)) is not None
+            number: table
+            for number, folders in facts.folders.items()
+            if (table := best_series(self.artifacts, folders)) is not None
         }
-        weights = _weights(session, best.job_id)
         metric = goals(sweep)[0].metric
         horizon = metric.partition("@")[2] or min((h for h, w in weights.items() if w), key=int)
         earned = {n: found for n, t in tables.items() if (found := returns(t, horizon))}
         if best.number in earned:
-            selection["deflated_sharpe"] = _deflated(earned, best.number, tried or 0, int(horizon))
+            deflated = _deflated(earned, best.number, facts.tried, int(horizon))
+            selection["deflated_sharpe"] = deflated
         daily = {n: found for n, t in tables.items() if (found := of_metric(t, metric, weights))}
         selection["overfitting"] = _overfitting(daily, metric)
         return selection
 
 
-def _ended_count(session: Session, sweep_id: str) -> int:
-    return (
-        session.scalar(
-            select(func.count()).where(Trial.sweep_id == sweep_id, Trial.told_at.is_not(None))
-        )
-        or 0
+def _facts(session: Session, sweep: Sweep) -> _Facts:
+    def count(statement: Select[int]) -> int:
+        return session.scalar(statement) or 0
+
+    trials = select(func.count()).where(Trial.sweep_id == sweep.id)
+    runs = select(func.count()).where(Job.kind == JobKind.TRAIN, Job.best.is_not(None))
+    # Counted first: a trial that ends meanwhile must not pass for one that is known.
+    ended = count(trials.where(Trial.told_at.is_not(None)))
+    complete = complete_trials(session, sweep.id)
+    best = next(iter(ranked(sweep, complete)), None)
+    folders = read.output_folders_of(session, [trial.job_id for trial in complete])
+    return _Facts(
+        ended=ended,
+        tried=count(trials.where(Trial.outcome.in_(("succeeded", "pruned")))),
+        runs_on_dataset=count(runs.where(Job.dataset_fingerprint == sweep.dataset_fingerprint)),
+        trials=complete,
+        best=best,
+        weights={} if best is None else _weights(session, best.job_id),
+        folders={trial.number: folders[trial.job_id] for trial in complete},
     )
 
 

@@ -30,5 +30,15 @@ def definition(sweep: Sweep) -> Definition:
     try:
         spec = SweepSpec.model_validate(sweep.config)
         return Definition(spec, SearchSpace.make(sweep.base, spec.config, spec.search_space))
-    except (ValidationError, ValueError) as error:
-        raise OutdatedSweepError(f"the stored sweep is no longer valid: {error}") from error
+    except ValueError as error:
+        raise OutdatedSweepError(
+            f"this version of the server no longer accepts the stored sweep: {_fault(error)}"
+        ) from error
+
+
+def _fault(error: ValueError) -> str:
+    """In one line: pydantic's own text has several."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

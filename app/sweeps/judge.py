@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
 from app.db import Database, Job, Sweep
+from app.jobs import read
 from app.jobs.submit import TrialRun
 from app.sweeps.best import best_trial
 from app.sweeps.searches import Searches
@@ -51,12 +52,15 @@ class Judge:
     def _is_worse(self, search: Search, pruner: WilcoxonPruner, sweep: Sweep, folder: str) -> bool:
         metric = search.spec.goals[0].metric
         table = series_in(self.artifacts, folder)
+        if table is None:
+            return False
         with self.database.session() as session:
             best = best_trial(session, sweep)
-            if best is None or table is None:
+            if best is None:
                 return False
-            best_table = best_series(session, self.artifacts, best.job_id)
+            folders = read.output_folders(session, best.job_id)
             weights = _weights(session, best.job_id)
+        best_table = best_series(self.artifacts, folders)
         if best_table is None:
             return False
         current = of_metric(table, metric, weights)

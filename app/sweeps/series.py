@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts, MissingFileError, StoreAwayError
-from app.jobs import read
 from gogooku3.config.sweep_check import DAILY_SERIES
 from gogooku3.outputs import SERIES_FILE, read_series
 
@@ -19,9 +17,10 @@ Daily = dict[int, float]
 """By day (days since 1970): the value, where it is defined."""
 
 
-def best_series(session: Session, artifacts: Artifacts, job_id: str) -> pa.Table | None:
-    """The daily series of a job's best epoch so far; None before the first, or when it is gone."""
-    for folder in read.output_folders(session, job_id):
+def best_series(artifacts: Artifacts, folders: Sequence[str]) -> pa.Table | None:
+    """The daily series of a job's best epoch so far, from the `output_folders` of the job; None
+    before the first, or when it is gone. Takes its time: no transaction should wait for it."""
+    for folder in folders:
         table = series_in(artifacts, folder)
         if table is not None:
             return table

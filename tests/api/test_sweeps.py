@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from app.artifacts import Artifacts
-from app.db import Sweep
+from app.db import Job, Sweep
+from app.domain import JobState
 from app.jobs.finish import finish
 from app.jobs.outcome import Outcome
 from app.jobs.record import record
@@ -284,6 +286,52 @@ def test_steered(client: Client, hands: Hands, sweep_spec: dict[str, Any]) -> No
     with pytest.raises(ApiError) as caught:
         client.sweeps.pause(sweep.id)
     assert caught.value.status == 409
+
+
+def test_running_sweep_that_has_not_changed_is_not_sent_again(
+    http: httpx.Client, hands: Hands, sweep_spec: dict[str, Any]
+) -> None:
+    spec = {**sweep_spec, "max_parallel": 1, "labels": {"polled": "yes"}}
+    sweep_id = http.post("/v1/sweeps", json=spec).json()["id"]
+    hands.advance(sweep_id)
+    hands.run(0.1)
+    hands.advance(sweep_id)
+    tags = {}
+    for path in (f"/v1/sweeps/{sweep_id}", "/v1/sweeps?label=polled:yes"):
+        first = http.get(path)
+        tags[path] = {"If-None-Match": first.headers["etag"]}
+        [sweep] = first.json().get("items", [first.json()])
+        assert sweep["estimated_finish_at"] > sweep["updated_at"]
+        assert http.get(path, headers=tags[path]).status_code == 304
+    hands.run(0.2)
+    hands.advance(sweep_id)
+    assert [http.get(path, headers=tag).status_code for path, tag in tags.items()] == [200, 200]
+
+
+def test_outdated_sweep_is_shown_and_ended_but_does_not_go_on(
+    client: Client, hands: Hands, sweep_spec: dict[str, Any]
+) -> None:
+    sweep = client.sweeps.create(sweep_spec)
+    hands.advance(sweep.id)
+    with hands.running.database.session() as session:
+        row = session.get_one(Sweep, sweep.id)
+        row.config = row.config | {"sampler": {"kind": "forgotten"}}
+    assert (
+        "no longer accepts the stored sweep: sampler: " in client.sweeps.get(sweep.id).warnings[0]
+    )
+    assert [one.number for one in client.sweeps.trials(sweep.id)] == [0, 1, 2]
+    assert client.sweeps.pause(sweep.id).state == "paused"
+    for refused in (
+        lambda: client.sweeps.resume(sweep.id),
+        lambda: client.sweeps.extend(sweep.id, 9),
+    ):
+        with pytest.raises(ApiError) as caught:
+            refused()
+        assert (caught.value.status, caught.value.code) == (409, "spec-outdated")
+    assert client.sweeps.cancel(sweep.id).cancel_requested_at is not None
+    with hands.running.database.session() as session:
+        states = session.scalars(select(Job.state).where(Job.sweep_id == sweep.id)).all()
+    assert set(states) == {JobState.CANCELLED}
 
 
 @pytest.mark.parametrize("body", [{}, {"n_trials": 0}, {"n_trials": "many"}, {"trials": 3}])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text
+from sqlalchemy.orm import Session
 
 from app.api.answers import JobSummary
 from app.db import Database, Job
 from app.domain import JobState
 from app.jobs.listing import LEFT_OUT, ORDERS, JobFilter, list_jobs
+from app.jobs.pace import measure
 
 JOBS = 8_000
 FILL = text(
@@ -25,6 +29,13 @@ FILL = text(
     FROM generate_series(1, :jobs) AS n
     """
 )
+ATTEMPTS = text(
+    """
+    INSERT INTO attempts (job_id, number, worker_id, lease_owner, slot, started_at, ended_at,
+                          outcome, stale_writes)
+    SELECT id, 1, 'w', 'w', 0, created_at, created_at + interval '1 minute', state, 0 FROM jobs
+    """
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +44,14 @@ def many(connected: Database) -> Database:
     config = '{"long": "' + "0123456789abcdef" * 200 + '"}'
     with connected.session() as session:
         session.execute(FILL, {"jobs": JOBS, "config": config})
+        session.execute(ATTEMPTS)
     with connected.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE jobs"))
+        connection.execute(text("VACUUM ANALYZE jobs, attempts"))
     return connected
 
 
-def plan(database: Database, where: JobFilter, order_by: str) -> str:
-    """How the database reads the list."""
+def plan(database: Database, read: Callable[[Session], object]) -> str:
+    """How the database carries out the one statement of `read`."""
     statements: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
@@ -48,7 +60,7 @@ def plan(database: Database, where: JobFilter, order_by: str) -> str:
     event.listen(database.engine, "before_cursor_execute", note)
     try:
         with database.session() as session:
-            list_jobs(session, where, order_by=order_by)
+            read(session)
     finally:
         event.remove(database.engine, "before_cursor_execute", note)
     [(statement, parameters)] = statements
@@ -59,7 +71,7 @@ def plan(database: Database, where: JobFilter, order_by: str) -> str:
 
 @pytest.mark.parametrize("order_by", ORDERS)
 def test_every_order_has_an_index(many: Database, order_by: str) -> None:
-    told = plan(many, JobFilter(), order_by)
+    told = plan(many, partial(list_jobs, where=JobFilter(), order_by=order_by))
     assert "Index Scan" in told
     assert "Sort" not in told
 
@@ -80,7 +92,15 @@ def test_every_order_has_an_index(many: Database, order_by: str) -> None:
     ids=str,
 )
 def test_every_filter_reads_an_index(many: Database, where: JobFilter) -> None:
-    assert "Seq Scan" not in plan(many, where, "-created_at")
+    told = plan(many, partial(list_jobs, where=where, order_by="-created_at"))
+    assert "Seq Scan" not in told
+
+
+def test_the_pace_of_jobs_is_read_from_the_newest_runs_only(many: Database) -> None:
+    told = plan(many, measure)
+    assert "ix_attempts_pace" in told
+    assert "Seq Scan" not in told
+    assert "Sort" not in told
 
 
 def test_lists_leave_the_configurations_where_they_are(many: Database) -> None:

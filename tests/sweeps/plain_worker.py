@@ -38,7 +38,8 @@ def main() -> None:
         else (sys.executable, str(TRAINER), options),
     )
     host = Host(place, Slots(make_slots(int(slots), [])))
-    Maintenance(host, poll_s=0.3).run()
+    Maintenance(host, poll_s=0.3).start()
+    place.stopping.wait()  # until it is killed
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -102,6 +103,33 @@ def test_one_failing_duty_does_not_stop_the_others(
     try:
         bench.wait_state(job_id, JobState.SUCCEEDED)
     finally:
+        maintenance.end()
+        host.leave()
+
+
+def test_a_sweep_that_takes_its_time_holds_up_neither_heartbeat_nor_reaping(
+    bench: Any, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thinks, decided = threading.Event(), threading.Event()
+
+    def think() -> None:
+        thinks.set()
+        decided.wait(60)
+
+    monkeypatch.setattr(host, "advance_sweeps", think)
+    maintenance = Maintenance(host, poll_s=0.05)
+    maintenance.start()
+    try:
+        assert thinks.wait(30)
+        before = row(bench, host).heartbeat_at
+        lost = bench.submit()
+        bench.supervisor(bench.place(END))  # claims it, and never runs it
+        with bench.database.session() as session:
+            session.execute(text("UPDATE jobs SET lease_until = now() WHERE state = 'running'"))
+        bench.wait_state(lost, JobState.QUEUED)
+        bench.wait(lambda: row(bench, host).heartbeat_at > before)
+    finally:
+        decided.set()
         maintenance.end()
         host.leave()
 

@@ -92,7 +92,7 @@ export async function show(main, { parameters: [id], signal, title }) {
       ),
       sweep.reason ? h("div", { class: "notice bad" }, h("strong", null, isOver ? "Why it ended" : "It is about to end"), h("span", null, sweep.reason.message ?? plain(sweep.reason))) : null,
       sweep.warnings.length ? h("div", { class: "notice warn" }, h("strong", null, "Worth knowing of the search space"), sweep.warnings.map((one) => h("span", null, one))) : null,
-      progressBar(total ? Math.min(1, ended / total) : null, sweep.state, [`${ended} of ${total} trials`, eta == null ? null : `about ${duration(eta)} left`].filter(Boolean).join(" · ")),
+      progressBar(total ? Math.min(1, ended / total) : null, sweep.state, [`${ended} of ${total} trials`, eta > 0 ? `about ${duration(eta)} left` : null].filter(Boolean).join(" · ")),
       figures([
         ["Best value", signed(sweep.best?.value), sweep.best ? `trial ${sweep.best.number}` : "no complete trial"],
         ["Objective", h("span", { class: "small" }, goal().metric), goal().direction],

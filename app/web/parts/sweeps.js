@@ -15,6 +15,12 @@ export function trialCounts(sweep) {
   return { counts, ended, total: sweep.n_trials ?? ended };
 }
 
+function ends(sweep) {
+  if (!sweep.estimated_finish_at) return "–";
+  const left = (Date.parse(sweep.estimated_finish_at) - Date.now()) / 1000;
+  return left > 0 ? `in ${duration(left)}` : "soon";
+}
+
 export function sweepTable(items) {
   return plainTable(
     ["Sweep", "State", "Trials", "Best", "Ends", "Created"],
@@ -25,7 +31,7 @@ export function sweepTable(items) {
         badge(sweep.state, askedOf(sweep)),
         progressBar(total ? Math.min(1, ended / total) : null, sweep.state, `${ended}/${total}`),
         signed(sweep.best?.value),
-        sweep.estimated_finish_at ? `in ${duration((Date.parse(sweep.estimated_finish_at) - Date.now()) / 1000)}` : "–",
+        ends(sweep),
         h("time", { datetime: sweep.created_at, title: moment(sweep.created_at) }, ago(sweep.created_at)),
       ];
     }),

@@ -266,6 +266,22 @@ def test_checkpoints_and_ends_are_told(
     assert told["event"]["payload"]["reason"] == reason
 
 
+def test_repeated_create_makes_one_webhook(client: httpx.Client) -> None:
+    body = {"url": "https://example.org/hook", "events": ["job.failed"]}
+    headers = {"Idempotency-Key": "hook-1"}
+    refused = client.post("/v1/webhooks", json=body | {"url": "ftp://x"}, headers=headers)
+    assert refused.status_code == 422
+    first = client.post("/v1/webhooks", json=body, headers=headers)
+    again = client.post("/v1/webhooks", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json(), "with the secret: its receiver may never have had it"
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert [one["id"] for one in client.get("/v1/webhooks").json()["items"]] == [first.json()["id"]]
+    other = client.post("/v1/webhooks", json=body | {"labels": {"a": "b"}}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-mismatch")
+
+
 def test_secret_is_shown_once_and_deleting_ends_it(client: httpx.Client) -> None:
     made = hook(client, "https://example.org/hook")
     assert made["secret"].startswith("whsec_")

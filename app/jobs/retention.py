@@ -91,7 +91,7 @@ def prune(
 PROGRESS = """
     events WHERE (job_id, seq) IN (
       SELECT events.job_id, events.seq FROM events JOIN jobs ON jobs.id = events.job_id
-      WHERE events.type IN ('progress', 'log')
+      WHERE events.type = 'progress'
         AND jobs.finished_at < now() - make_interval(days => :days)
         AND jobs.state IN ('succeeded', 'failed', 'cancelled', 'pruned')
         AND events.seq < jobs.last_seq

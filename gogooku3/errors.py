@@ -49,6 +49,12 @@ class DatasetCorruptError(DatasetError):
     code = "dataset-corrupt"
 
 
+class DatasetUnreadableError(DatasetError):
+    """The dataset's file may not be read by this user; let it be read."""
+
+    code = "dataset-unreadable"
+
+
 class DatasetVersionError(DatasetError):
     """The dataset was written in a layout this version cannot read; build it again."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def test_every_type_that_the_server_tells_is_named() -> None:
 
 def test_every_event_that_a_webhook_may_ask_for_is_named() -> None:
     assert [name for name, _ in OF_A_WEBHOOK] == list(EVENTS)
+
+
+def test_the_api_promises_the_types_that_are_told_and_no_other() -> None:
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    words = document["components"]["schemas"]["EventAnswer"]["properties"]["type"]["description"]
+    assert set(re.findall(r"`(\w+)`", words)) == {kind for kind, _, _ in OF_A_JOB}
 
 
 def test_every_key_of_a_trainer_s_events_has_its_row() -> None:

@@ -42,6 +42,9 @@ class Courier:
         self._changed = threading.Condition()
         self._is_ended = False
         self._log_at = 0.0
+
+    def begin(self) -> None:
+        """Start the thread."""
         threading.Thread(target=self._run, name="courier", daemon=True).start()
 
     def take(self, event: Event) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from gogooku3.data.header import read_header
-from gogooku3.errors import DatasetError
+from gogooku3.errors import DatasetError, DatasetUnreadableError
 
 _Stamp = tuple[int, int, int, int]
 """Device, inode, size, time of the last write."""
@@ -23,8 +23,15 @@ class DatasetIdentity:
     def __init__(self, path: Path, fingerprint: str | None) -> None:
         self._path = path
         self._fingerprint = fingerprint
-        # Held open, so that no other file gets its inode. A missing file is the trainer's to tell.
-        self._file = path.open("rb") if path.is_file() else None
+        """Raises DatasetUnreadableError, OSError."""
+        try:
+            # Held open, so that no other file gets its inode. A missing one is the trainer's to
+            # tell.
+            self._file = path.open("rb") if path.is_file() else None
+        except PermissionError as error:
+            raise DatasetUnreadableError(
+                f"the worker's user may not read {path}; let it, then retry the job"
+            ) from error
         self._first = self._held()
         self._known = self._first
 

@@ -66,6 +66,11 @@ class Recorder:
         """The attempt, for logs."""
         return f"{self._claim.job_id} attempt {self._claim.attempt}"
 
+    def begin(self) -> None:
+        """Be ready for events."""
+        if self._courier is not None:
+            self._courier.begin()
+
     def add(self, event: Event) -> None:
         """Record an event before long; one that tells of files, when everybody can see them."""
         if self._courier is not None:

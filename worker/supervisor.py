@@ -10,6 +10,7 @@ import logging
 import select
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,15 +73,15 @@ class Supervisor:
         is lost. Whatever goes wrong here, no child is left behind."""
         self._recorder = Recorder(self.claim, self.place, self.claimed_at)
         self._started_at = time.monotonic()
-        self._task = task_of(self.claim, self.place, self._out_dir, self._gpus)
-        try:
-            self._work()
-        finally:
-            self._recorder.end()
-            self._task.clean()
+        with ExitStack() as afterwards:
+            afterwards.callback(self._recorder.end)
+            self._work(afterwards)
 
-    def _work(self) -> None:
+    def _work(self, afterwards: ExitStack) -> None:
         try:
+            self._recorder.begin()
+            self._task = task_of(self.claim, self.place, self._out_dir, self._gpus)
+            afterwards.callback(self._task.clean)
             ending = self._run_child()
         except Gogooku3Error as error:
             logger.info("%s: %s", self._name, error)

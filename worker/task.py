@@ -64,7 +64,7 @@ class Task(Protocol):
 
 
 def task_of(claim: Claim, place: Workplace, out_dir: Path, gpus: str | None) -> Task:
-    """The task of a claimed attempt."""
+    """The task of a claimed attempt. Raises Gogooku3Error, OSError."""
     if isinstance(claim.config, DatasetConfig):
         return Building(claim, claim.config, place)
     return Training(claim, claim.config, place, out_dir, gpus)

@@ -121,7 +121,7 @@ class EventAnswer(Answer):
     seq: int
     """1, 2, 3, ... within the job, without gaps."""
     type: str
-    """`state`, `start`, `epoch`, `checkpoint`, `progress`, `dataset`, `warning`, `log`."""
+    """`state`, `epoch`, `checkpoint`, `progress`, `dataset` or `warning`."""
     at: datetime
     attempt: int
     payload: dict[str, Any]

@@ -9,8 +9,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,8 +21,8 @@ from app.jobs.webhooks import Due
 from app.settings import Network
 
 POLL_S = 1.0
-HANDS = 4
-"""Receivers that may be slow at the same time without holding up the others."""
+HANDS = 16
+"""Receivers that may be slow at the same time without holding up the others: each has one hand."""
 log = logging.getLogger("gogooku3.webhooks")
 
 
@@ -37,23 +37,30 @@ class Deliverer(threading.Thread):
 
     def run(self) -> None:
         """Until `end`."""
+        busy: dict[Future[None], str] = {}
         with ThreadPoolExecutor(HANDS, thread_name_prefix="webhook") as hands:
             while not self._ended.is_set():
-                try:
-                    with self._database.session() as session:
-                        due = webhooks.take_due(session, HANDS)
-                except SQLAlchemyError as error:
-                    log.warning("webhooks wait for the database: %s", type(error).__name__)
-                    due = []
-                # All of them before more are taken: none waits here while its minute runs out.
-                list(hands.map(self._deliver, due))
-                if not due:
+                # As many as there are free hands: none waits here while its minute runs out.
+                for due in self._take(HANDS - len(busy), busy.values()):
+                    busy[hands.submit(self._deliver, due)] = due.webhook_id
+                if busy:
+                    wait(busy, timeout=POLL_S, return_when=FIRST_COMPLETED)
+                else:
                     self._ended.wait(POLL_S)
+                busy = {under_way: to for under_way, to in busy.items() if not under_way.done()}
 
     def end(self) -> None:
         """Stop after the deliveries under way, and wait for that."""
         self._ended.set()
         self.join()
+
+    def _take(self, limit: int, busy: Collection[str]) -> list[Due]:
+        try:
+            with self._database.session() as session:
+                return webhooks.take_due(session, limit, busy=busy)
+        except SQLAlchemyError as error:
+            log.warning("webhooks wait for the database: %s", type(error).__name__)
+            return []
 
     def _deliver(self, due: Due) -> None:
         told = {"delivery_id": due.id, "webhook_id": due.webhook_id}

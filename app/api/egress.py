@@ -7,6 +7,7 @@ otherwise (DNS rebinding). Redirects are not followed and the environment's prox
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -17,6 +18,7 @@ import httpx
 from app.settings import Network
 
 TIMEOUT_S = 10.0
+"""From the connection to the answer; looking the name up has the system's own limit."""
 LONGEST_URL = 2000
 _NAT64 = IPv6Network("64:ff9b::/96")
 Address = IPv4Address | IPv6Address
@@ -65,25 +67,37 @@ def post(url: str, content: bytes, headers: Mapping[str, str], allowed: Sequence
     address = resolve(host, port, allowed)
     literal = f"[{address}]" if address.version == 6 else str(address)
     pinned = httpx.URL(url).copy_with(host=literal, port=port)
+    # The certificate must be that of the name, not of the address.
+    request = httpx.Request(
+        "POST",
+        pinned,
+        content=content,
+        headers={**headers, "Host": parts.netloc},
+        extensions={"sni_hostname": host},
+    )
     try:
-        with httpx.Client(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client:
-            request = client.build_request(
-                "POST",
-                pinned,
-                content=content,
-                headers={**headers, "Host": parts.netloc},
-                # The certificate must be that of the name, not of the address.
-                extensions={"sni_hostname": host},
-            )
-            # The answer's body is nobody's business: it is not read.
-            answer = client.send(request, stream=True)
-            answer.close()
+        answer = asyncio.run(_send(request))
+    except TimeoutError as error:
+        raise EgressError(f"no answer within {TIMEOUT_S:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise EgressError(f"{type(error).__name__}: {error}") from error
     if not 200 <= answer.status_code < 300:
         told = "redirects are not followed" if answer.is_redirect else "the receiver refused it"
         raise EgressError(f"HTTP {answer.status_code}: {told}", answer.status_code)
     return answer.status_code
+
+
+async def _send(request: httpx.Request) -> httpx.Response:
+    """Asynchronous for the sake of the limit, which is one for all of it: those of httpx begin
+    again with each byte that a receiver lets drip."""
+    async with (
+        asyncio.timeout(TIMEOUT_S),
+        httpx.AsyncClient(trust_env=False, follow_redirects=False) as client,
+    ):
+        # The answer's body is nobody's business: it is not read.
+        answer = await client.send(request, stream=True)
+        await answer.aclose()
+    return answer
 
 
 def resolve(host: str, port: int, allowed: Sequence[Network]) -> Address:

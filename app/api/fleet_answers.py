@@ -68,6 +68,15 @@ class SlotAnswer(Answer):
     attempt: int | None
 
 
+class UtilisationAnswer(Answer):
+    """Means over the jobs that a worker runs, of what each told with its last epoch: a share of
+    the time. Null = none has told yet."""
+
+    cpu: float | None
+    """Of the trainers' threads."""
+    gpu: float | None
+
+
 class WorkerAnswer(Answer):
     """A worker process."""
 
@@ -85,6 +94,7 @@ class WorkerAnswer(Answer):
     """What runs in its slots: job_id, attempt, slot (the first), slots."""
     slot_list: list[SlotAnswer]
     """Every slot of a worker that is alive."""
+    utilisation: UtilisationAnswer
     stopped_at: datetime | None
 
 

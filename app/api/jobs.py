@@ -133,7 +133,7 @@ async def list_jobs(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     q: Annotated[
-        str | None, Query(max_length=200, description="Part of the name, note or id")
+        str | None, Query(max_length=200, description="Part of the name or note, or the whole id")
     ] = None,
 ) -> Response:
     """Jobs that fit every filter; go on with `page_token` = `next_page_token`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 
 import redis
 from fastapi import APIRouter, Depends
@@ -14,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.auth import reader
-from app.api.fleet_answers import SlotAnswer, WorkerAnswer, WorkerPage
+from app.api.fleet_answers import SlotAnswer, UtilisationAnswer, WorkerAnswer, WorkerPage
 from app.api.operation_answers import Health, Readiness, Version
 from app.api.parameters import StorableQuery, problems
 from app.api.problem import problem
@@ -87,11 +89,14 @@ def list_workers(server: ServerDep) -> WorkerPage:
     alive_since = datetime.now(UTC) - timedelta(seconds=ALIVE_S)
     with server.database.session() as session:
         rows = read.workers(session)
-        items = [_worker_answer(row, alive_since) for row in rows]
+        loads = read.loads(session, {run["job_id"] for row in rows for run in row.current})
+        items = [_worker_answer(row, alive_since, loads) for row in rows]
     return WorkerPage(items=items)
 
 
-def _worker_answer(row: Worker, alive_since: datetime) -> WorkerAnswer:
+def _worker_answer(
+    row: Worker, alive_since: datetime, loads: Mapping[str, read.Load]
+) -> WorkerAnswer:
     is_alive = row.stopped_at is None and row.heartbeat_at >= alive_since
     running = {slot: job for job in row.current for slot in job.get("slots", [job["slot"]])}
     slots = [
@@ -103,6 +108,7 @@ def _worker_answer(row: Worker, alive_since: datetime) -> WorkerAnswer:
         )
         for number in range(row.slots if is_alive else 0)
     ]
+    told = [loads[run["job_id"]] for run in row.current if run["job_id"] in loads]
     return WorkerAnswer(
         id=row.id,
         host=row.host,
@@ -114,8 +120,16 @@ def _worker_answer(row: Worker, alive_since: datetime) -> WorkerAnswer:
         is_alive=is_alive,
         current=row.current,
         slot_list=slots,
+        utilisation=UtilisationAnswer(
+            cpu=_mean(load.cpu for load in told), gpu=_mean(load.gpu for load in told)
+        ),
         stopped_at=row.stopped_at,
     )
+
+
+def _mean(shares: Iterable[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return fmean(known) if known else None
 
 
 def _database(server: Server) -> str:

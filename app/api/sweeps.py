@@ -46,7 +46,7 @@ from app.sweeps.create import check_spec, create
 from app.sweeps.definition import OutdatedSweepError, definition
 from app.sweeps.listing import SweepFilter, list_sweeps
 from app.sweeps.lock import lock_sweep
-from app.sweeps.retention import retain
+from app.sweeps.retention import remove, superfluous
 from gogooku3.config import CheckedSweep, Problem, RetentionConfig, check
 from gogooku3.config.sweep import GridSampler
 from gogooku3.config.sweep_check import warnings_of
@@ -270,20 +270,21 @@ def put_retention(
         sweep = lock_sweep(session, sweep_id)
         before = sweep.config
         sweep.config = {**before, "retention": wanted.model_dump(mode="json")}
-        removal = retain(session, sweep, server.artifacts, dry_run=dry_run)
-        answer = RetentionAnswer(
-            retention=wanted.model_dump(mode="json"),
-            dry_run=dry_run,
-            removed=[
-                {"id": one.id, "job_id": one.job_id, "epoch": one.epoch, "size": one.size}
-                for one in removal.checkpoints
-            ],
-            bytes=removal.size,
-            warnings=removal.warnings,
-        )
+        found = superfluous(session, sweep)
         if dry_run:
+            session.expunge_all()
             session.rollback()
-    return answer
+    warnings = [] if dry_run else remove(server.database, sweep_id, server.artifacts, found)
+    return RetentionAnswer(
+        retention=wanted.model_dump(mode="json"),
+        dry_run=dry_run,
+        removed=[
+            {"id": one.id, "job_id": one.job_id, "epoch": one.epoch, "size": one.size}
+            for one in found
+        ],
+        bytes=sum(one.size for one in found),
+        warnings=warnings,
+    )
 
 
 router = APIRouter(tags=["sweeps"])

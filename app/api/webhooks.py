@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.auth import Administrator, administrator
 from app.api.body import RawBody, checked, parse
-from app.api.creation import json_answer
+from app.api.creation import CREATED, create_once, json_answer
 from app.api.egress import EgressError, check_url
 from app.api.etag import NOT_MODIFIED, cacheable
 from app.api.openapi import body_of
@@ -21,7 +23,7 @@ from app.api.operation_answers import (
     WebhookCreated,
     WebhookPage,
 )
-from app.api.parameters import ULID, StorableQuery, problems
+from app.api.parameters import ULID, IdempotencyKey, StorableQuery, problems
 from app.api.requests import WebhookSpec
 from app.api.server import ServerDep
 from app.domain import InvalidSpecError
@@ -34,6 +36,7 @@ router = APIRouter(
     tags=["webhooks"],
     dependencies=[Depends(administrator), StorableQuery],
 )
+CREATE_ROUTE = "POST /v1/webhooks"
 WebhookId = Annotated[
     str, Path(pattern=f"^whk_{ULID}$", examples=["whk_01k8z3v8m4e9c2r7t5w6x0y1za"])
 ]
@@ -52,21 +55,29 @@ EXAMPLE = {
     openapi_extra=body_of("WebhookSpec", EXAMPLE),
     responses={
         201: {
+            **CREATED,
             "description": "Told from now on",
-            "headers": {"Location": {"schema": {"type": "string"}}},
         },
         **problems(400, 409, 413, 415),
     },
 )
-def create_webhook(server: ServerDep, caller: Administrator, raw: RawBody) -> Response:
-    """The answer holds the secret, once: keep it to check the signatures.
+def create_webhook(
+    server: ServerDep,
+    caller: Administrator,
+    raw: RawBody,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """The answer holds the secret, once: keep it to check the signatures. Only the same request
+    under the same `Idempotency-Key` is answered with it again.
 
     Deliveries are signed after the Standard Webhooks specification. The address must be public,
     unless the settings allow its network; redirects are not followed.
     """
     allowed = parse_networks(server.settings.webhook_networks)
-    spec = checked(parse(raw), lambda given: _checked_spec(given, allowed))
-    with server.database.session() as session:
+    body = parse(raw)
+
+    def store(session: Session) -> tuple[BaseModel, str]:
+        spec = checked(body, lambda given: _checked_spec(given, allowed))
         webhook = webhooks.create(
             session,
             url=spec.url,
@@ -75,8 +86,17 @@ def create_webhook(server: ServerDep, caller: Administrator, raw: RawBody) -> Re
             description=spec.description,
             api_key_id=caller.key_id,
         )
-        answer = WebhookCreated.model_validate(webhook)
-    return json_answer(201, answer, {"Location": f"/v1/webhooks/{answer.id}"})
+        return WebhookCreated.model_validate(webhook), f"/v1/webhooks/{webhook.id}"
+
+    return create_once(
+        server,
+        caller,
+        body,
+        route=CREATE_ROUTE,
+        status=201,
+        idempotency_key=idempotency_key,
+        store=store,
+    )
 
 
 @router.get(

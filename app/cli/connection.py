@@ -21,7 +21,7 @@ def connect(url: str | None, api_key: str | None, *, is_following: bool = False)
     """
     # The client takes a third of a second to load: commands without a server do without it.
     from app.cli.config_file import read_config_file
-    from app.embedded.home import read_up, start_ticks
+    from app.embedded.home import running_up
     from app.settings import Settings
     from gogooku3.client import Client
 
@@ -31,7 +31,7 @@ def connect(url: str | None, api_key: str | None, *, is_following: bool = False)
         api_key = api_key or (file.api_key if url in (None, file.url) else None)
         url = url or file.url
     if url is None:
-        record = read_up(Settings().home)
-        if record is not None and start_ticks(record.pid) is not None:
+        record = running_up(Settings().home)
+        if record is not None:
             url = record.url
     return Client(url, api_key, retry_for_s=FOLLOW_FOR_S if is_following else RETRY_FOR_S)

@@ -25,13 +25,12 @@ def database_url(settings: Settings) -> Iterator[str]:
 
     Raises HomeInUseError while a server is just starting in the home, EmbeddedServerError.
     """
-    from app.embedded.home import HomeLock, read_up, start_ticks
+    from app.embedded.home import HomeLock, running_up
     from app.embedded.postgres import EmbeddedPostgres
 
-    record = read_up(settings.home)
     if settings.database_url:
         yield settings.database_url
-    elif record is not None and start_ticks(record.pid) is not None:
+    elif (record := running_up(settings.home)) is not None:
         yield record.database_url
     else:
         with HomeLock(settings.home):

@@ -150,6 +150,7 @@ class Stack:
             self.settings.home,
             UpRecord(
                 pid=os.getpid(),
+                started=start_ticks(os.getpid()) or 0,
                 url=self.url,
                 database_url=self._database_url,
                 redis_url=self._redis_url,

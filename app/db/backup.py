@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
@@ -11,6 +12,14 @@ from sqlalchemy import create_engine, make_url, text
 from app.embedded.postgres import programs_for
 
 LOCK_WAIT = "30s"
+EMPTY = """
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS optuna CASCADE;
+DROP SCHEMA IF EXISTS public CASCADE;
+CREATE SCHEMA public;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+"""
+"""Whatever was made there since the backup goes as well; backups do not create `public`."""
 
 
 class BackupError(Exception):
@@ -51,7 +60,7 @@ def restore(url: str, file: Path, *, replace: bool = False) -> None:
     try:
         with engine.connect() as connection:
             tables = connection.scalar(
-                text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+                text("SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'optuna')")
             )
     finally:
         engine.dispose()
@@ -60,21 +69,64 @@ def restore(url: str, file: Path, *, replace: bool = False) -> None:
             f"the database holds {tables} tables already; say --replace to put the backup in their "
             "place, or name an empty database"
         )
-    _run(
-        "pg_restore",
-        url,
-        "--single-transaction",
-        "--exit-on-error",
-        "--no-owner",
-        "--no-privileges",
-        "--clean",
-        "--if-exists",
-        str(file),
-    )
+    _bring_back(url, file, EMPTY if replace else "")
+
+
+def _bring_back(url: str, file: Path, before: str) -> None:
+    """Run the statements `before` and what the backup holds, in one transaction.
+
+    pg_restore by itself can only drop what the backup holds, one thing at a time: not the tables
+    that Optuna or a later version has made since. So psql runs what it writes.
+    """
+    environment, programs = _environment(url), programs_for(_server_version(url))
+    command = [str(programs / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as psql:
+        assert psql.stdin is not None
+        # psql may have given up: then it says why.
+        with suppress(BrokenPipeError):
+            psql.stdin.write(f"BEGIN;\n{before}".encode())
+            psql.stdin.flush()
+        reading = subprocess.run(
+            [
+                str(programs / "pg_restore"),
+                "--file=-",
+                "--exit-on-error",
+                "--no-owner",
+                "--no-privileges",
+                str(file),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=psql.stdin,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        # Without this line, whatever has come so far is rolled back.
+        end = b"COMMIT;\n" if reading.returncode == 0 else None
+        _, told = psql.communicate(end)
+    if psql.returncode != 0 or reading.returncode != 0:
+        # When one of them ends early, the other may have something to say about that, too.
+        words = {"pg_restore": _words(reading.stderr), "psql": _words(told)}
+        raise BackupError("; ".join(f"{who}: {said}" for who, said in words.items() if said))
 
 
 def _run(program: str, url: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs on the database; its password is in no command line."""
+    """Run one of PostgreSQL's programs on the database."""
+    command = [str(programs_for(_server_version(url)) / program), *arguments]
+    done = subprocess.run(
+        command, env=_environment(url), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise BackupError(f"{program}: {_words(done.stderr)}")
+
+
+def _environment(url: str) -> dict[str, str]:
+    """Names the database to PostgreSQL's programs; its password is in no command line."""
     address = make_url(url)
     environment = {
         name: value
@@ -83,21 +135,17 @@ def _run(program: str, url: str, *arguments: str) -> None:
     }
     host = address.query.get("host", address.host or "localhost")
     port = address.query.get("port", address.port or 5432)
-    environment |= {
+    return environment | {
         "PGHOST": str(host),
         "PGPORT": str(port),
         "PGUSER": address.username or "",
         "PGPASSWORD": str(address.password or ""),
         "PGDATABASE": address.database or "",
     }
-    # pg_restore writes to its standard output unless it is told of a database.
-    target = ["--dbname", address.database or ""] if program == "pg_restore" else []
-    command = [str(programs_for(_server_version(url)) / program), *target, *arguments]
-    done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        raise BackupError(f"{program}: {done.stderr.decode(errors='replace').strip()}")
+
+
+def _words(told: bytes) -> str:
+    return told.decode(errors="replace").strip()
 
 
 def _server_version(url: str) -> int:

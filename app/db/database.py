@@ -91,6 +91,8 @@ def make_engine(url: str, **options: Any) -> Engine:
         url,
         pool_timeout=10,
         json_serializer=dumps,
+        # Errors are logged, and among what is stored are the secrets of webhooks.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": 5,
             "application_name": "gogooku3",

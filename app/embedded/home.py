@@ -39,6 +39,8 @@ class UpRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     pid: int
+    started: int
+    """As of a `ChildRecord`: in a container, every `up` has the same pid."""
     url: str
     """Address of the HTTP API."""
     database_url: str
@@ -111,6 +113,13 @@ def read_up(home: Path) -> UpRecord | None:
         return None
 
 
+def running_up(home: Path) -> UpRecord | None:
+    """The record of the `up` that runs in this home; None when none does."""
+    record = read_up(home)
+    is_running = record is not None and start_ticks(record.pid) == record.started
+    return record if is_running else None
+
+
 def remove_up(home: Path) -> None:
     """Withdraw the record."""
     (home / "up.json").unlink(missing_ok=True)
@@ -134,8 +143,8 @@ def addresses(settings: Settings) -> Addresses:
     """
     if settings.database_url and settings.redis_url:
         return Addresses(settings.database_url, settings.redis_url)
-    record = read_up(settings.home)
-    if record is None or start_ticks(record.pid) is None:
+    record = running_up(settings.home)
+    if record is None:
         raise NotRunningError(
             f"no server runs in {settings.home}: start one with `gogooku3 up`, or set "
             "GOGOOKU3_DATABASE_URL and GOGOOKU3_REDIS_URL"

@@ -1,9 +1,15 @@
 """Row locks, in one order so that nobody waits in a circle: the job first, then its API key, its
-attempts and the rest. Claiming and reaping never wait for a job: they pass locked ones by."""
+attempts and the rest. Claiming and reaping never wait for a job: they pass locked ones by.
+
+What an ended job left behind has a lock of its own, for it is removed without a transaction: a
+store may take its time, and PostgreSQL ends a session that waits long in one."""
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db import Attempt, Job
@@ -40,6 +46,30 @@ def lock_running(session: Session, job_id: str, attempt: int) -> Job:
         f"attempt {attempt} of {job_id} no longer holds the lease: the job is {job.state.value}, "
         f"its attempt {job.attempt}"
     )
+
+
+def keep_remains(session: Session, job_id: str) -> None:
+    """Keep what the job left behind until the transaction ends: it is about to go on from there.
+    Waits while some of it is being removed."""
+    session.execute(select(func.pg_advisory_xact_lock(_remains(job_id))))
+
+
+@contextmanager
+def own_remains(session: Session, job_id: str) -> Iterator[bool]:
+    """Be the only one to remove what the job left behind, or to bring it back to life, to the end
+    of the block; whether that was possible. The lock is the connection's: no transaction is open,
+    and the session must keep its connection, as one of `reading` does."""
+    is_ours = bool(session.scalar(select(func.pg_try_advisory_lock(_remains(job_id)))))
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            session.execute(select(func.pg_advisory_unlock(_remains(job_id))))
+
+
+def _remains(job_id: str) -> ColumnElement[int]:
+    # A unit separator cannot occur in an id, nor in what other locks are made of.
+    return func.hashtextextended(f"remains\x1f{job_id}", 0)
 
 
 def written(session: Session, job: Job) -> Job:

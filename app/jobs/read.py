@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import Attempt, Checkpoint, Job, JobEvent, Worker
-from app.domain import NoCheckpointError, NotFoundError
+from app.domain import JobState, NoCheckpointError, NotFoundError
 from app.jobs.listing import JobFilter, JobPage, list_jobs
 from app.jobs.series import Point, Series, metric_series
 
 __all__ = [
     "JobFilter",
     "JobPage",
+    "Load",
     "Point",
     "Series",
     "attempts",
@@ -27,6 +29,7 @@ __all__ = [
     "last_checkpoint",
     "last_seq",
     "list_jobs",
+    "loads",
     "metric_series",
     "output_folders",
     "output_folders_of",
@@ -132,6 +135,23 @@ def workers(session: Session) -> Sequence[Worker]:
         Worker.stopped_at.is_not(None), Worker.heartbeat_at.desc(), Worker.id
     )
     return session.scalars(statement.limit(1000)).all()
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy a job kept what it runs on in its last epoch, as shares of the time."""
+
+    cpu: float | None
+    gpu: float | None
+
+
+def loads(session: Session, job_ids: Collection[str]) -> dict[str, Load]:
+    """Those of the jobs that run and have told of an epoch."""
+    cpu, gpu = (Job.metrics[f"sys/{part}_util"].as_float() for part in ("cpu", "gpu"))
+    statement = select(Job.id, cpu, gpu).where(
+        Job.id.in_(job_ids), Job.state == JobState.RUNNING, Job.metrics.is_not(None)
+    )
+    return {job_id: Load(cpu, gpu) for job_id, cpu, gpu in session.execute(statement)}
 
 
 def _first(found: Sequence[Checkpoint], job_id: str) -> Checkpoint:

@@ -6,23 +6,24 @@ checkpoints, metrics, attempts. The best checkpoint stays unless its removal is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts, MissingFileError
 from app.db import Checkpoint, Job
 from app.db.database import Database
 from app.domain import FINISHED
+from app.jobs.lock import own_remains
 
 AT_ONCE = 200
-"""Jobs in one transaction: pruning never holds a lock for long."""
+"""Jobs that are found in one transaction."""
 Days = Field(None, ge=1, le=36_500)
 
 
@@ -90,7 +91,7 @@ def prune(
 PROGRESS = """
     events WHERE (job_id, seq) IN (
       SELECT events.job_id, events.seq FROM events JOIN jobs ON jobs.id = events.job_id
-      WHERE events.type IN ('progress', 'log')
+      WHERE events.type = 'progress'
         AND jobs.finished_at < now() - make_interval(days => :days)
         AND jobs.state IN ('succeeded', 'failed', 'cancelled', 'pruned')
         AND events.seq < jobs.last_seq
@@ -136,37 +137,44 @@ def _files(
 ) -> Iterator[Pruned]:
     """Files of ended jobs, oldest first."""
     last = ""
-    while True:
-        with database.session() as session:
-            old = (
-                select(Job.id)
-                .where(
-                    Job.state.in_(FINISHED),
-                    Job.finished_at < func.now() - timedelta(days=days),
-                    Job.id > last,
-                )
-                .order_by(Job.id)
-                .limit(AT_ONCE)
-                # A job that is retried at this moment keeps everything.
-                .with_for_update(skip_locked=True, key_share=True)
-            )
-            ids = list(session.scalars(old))
-            found = [
-                (what, job_id, path)
-                for job_id in ids
-                for what, path in find(session, job_id, artifacts)
-            ]
-            for what, job_id, path in found:
-                size = artifacts.size(path)
-                if size is None:
-                    continue
-                if not dry_run:
-                    with suppress(MissingFileError):
-                        artifacts.remove(path)
-                yield Pruned(what, job_id, path.rpartition("/")[2], 1, size)
-        if not ids:
-            return
+    while ids := _ended(database, days, after=last):
+        for job_id in ids:
+            with (
+                database.reading() as session,
+                own_remains(session, job_id) as is_ours,
+            ):
+                # One that was retried since it was found keeps everything.
+                is_over = is_ours and session.scalar(_old(days).where(Job.id == job_id))
+                found = find(session, job_id, artifacts) if is_over else []
+                removed = list(_remove(artifacts, job_id, found, dry_run))
+            yield from removed
         last = ids[-1]
+
+
+def _ended(database: Database, days: int, *, after: str) -> Sequence[str]:
+    """The next jobs that have ended so long ago. Locked, so that the audit log tells of what is
+    done to them."""
+    with database.session() as session:
+        statement = _old(days).where(Job.id > after).order_by(Job.id).limit(AT_ONCE)
+        return session.scalars(statement.with_for_update(skip_locked=True, key_share=True)).all()
+
+
+def _old(days: int) -> Select[str]:
+    is_old = Job.finished_at < func.now() - timedelta(days=days)
+    return select(Job.id).where(Job.state.in_(FINISHED), is_old)
+
+
+def _remove(
+    artifacts: Artifacts, job_id: str, found: list[tuple[str, str]], dry_run: bool
+) -> Iterator[Pruned]:
+    for what, path in found:
+        size = artifacts.size(path)
+        if size is None:
+            continue
+        if not dry_run:
+            with suppress(MissingFileError):
+                artifacts.remove(path)
+        yield Pruned(what, job_id, path.rpartition("/")[2], 1, size)
 
 
 def _logs(_session: Session, job_id: str, _artifacts: Artifacts) -> list[tuple[str, str]]:

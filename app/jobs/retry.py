@@ -12,7 +12,7 @@ from app.db import Checkpoint, Job, JobEvent, MetricBlock, MetricPoint, Trial
 from app.db.job import PLACES
 from app.domain import InvalidStateError, JobKind, JobState
 from app.jobs import datasets
-from app.jobs.lock import lock_job, written
+from app.jobs.lock import keep_remains, lock_job, written
 from app.jobs.submit import check_limit, claim_name
 from app.jobs.transition import transition
 from gogooku3.data.header import SUFFIX, read_header
@@ -40,6 +40,7 @@ def retry(session: Session, job_id: str, *, caches: Path, from_scratch: bool = F
             f"job {job.id} is {job.state.value}; only a failed or cancelled job can be tried again"
         )
     _refuse_counted(session, job)
+    keep_remains(session, job.id)
     if job.kind == JobKind.DATASET:
         claim_name(session, job.dataset, caches, replace=bool(job.spec.get("replace", False)))
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -120,18 +120,35 @@ def deliveries(
     return session.scalars(statement.order_by(WebhookDelivery.seq.desc()).limit(limit)).all()
 
 
-def take_due(session: Session, limit: int) -> list[Due]:
-    """Some deliveries whose time has come; nobody else gets them for a minute."""
+def take_due(session: Session, limit: int, *, busy: Collection[str] = ()) -> list[Due]:
+    """Some deliveries whose time has come, one of a webhook and none of the `busy` ones; nobody
+    else gets them for a minute."""
+    taken: list[Due] = []
+    while len(taken) < limit:
+        due = _take_one(session, {*busy, *(one.webhook_id for one in taken)})
+        if due is None:
+            break
+        taken.append(due)
+    return taken
+
+
+def _take_one(session: Session, busy: Collection[str]) -> Due | None:
     due = (
         select(WebhookDelivery.seq)
-        .where(WebhookDelivery.state == "pending", WebhookDelivery.next_at <= func.now())
+        .where(
+            WebhookDelivery.state == "pending",
+            WebhookDelivery.next_at <= func.now(),
+            WebhookDelivery.webhook_id.not_in(sorted(busy)),
+        )
         .order_by(WebhookDelivery.next_at)
-        .limit(limit)
+        .limit(1)
         .with_for_update(skip_locked=True)
     )
     statement = (
         update(WebhookDelivery)
-        .where(WebhookDelivery.seq.in_(due), Webhook.id == WebhookDelivery.webhook_id)
+        .where(
+            WebhookDelivery.seq == due.scalar_subquery(), Webhook.id == WebhookDelivery.webhook_id
+        )
         .values(
             attempts=WebhookDelivery.attempts + 1,
             next_at=func.now() + timedelta(seconds=HELD_S),
@@ -146,7 +163,8 @@ def take_due(session: Session, limit: int) -> list[Due]:
         )
         .execution_options(synchronize_session=False)
     )
-    return [Due(*row) for row in session.execute(statement)]
+    row = session.execute(statement).one_or_none()
+    return row and Due(*row)
 
 
 def delivered(session: Session, due: Due, status: int) -> None:

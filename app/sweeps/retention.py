@@ -4,49 +4,61 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts, MissingFileError, StoreAwayError
 from app.db import Checkpoint, Job, Sweep, Trial
+from app.db.database import Database
 from app.sweeps.best import complete_trials, goals, ranked
+from app.sweeps.lock import lock_sweep
 from gogooku3.config import RetentionConfig
 
+AT_ONCE = 50
+"""Checkpoints whose rows go in one transaction, after their files."""
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Removal:
-    """Checkpoints that go, and what was odd about it."""
-
-    checkpoints: list[Checkpoint] = field(default_factory=list)
-    size: int = 0
-    """Bytes."""
-    warnings: list[str] = field(default_factory=list)
-    """Files that were not there any more."""
-
-
 def retain(
-    session: Session,
-    sweep: Sweep,
-    artifacts: Artifacts,
-    *,
-    numbers: Sequence[int] | None = None,
-    dry_run: bool = False,
-) -> Removal:
+    session: Session, sweep: Sweep, artifacts: Artifacts, *, numbers: Sequence[int] | None = None
+) -> None:
     """Remove the checkpoints of ended trials that the sweep's retention does not keep.
 
-    `numbers`: of these trials only; None = of all. With `dry_run`, only say which. A file that is
-    gone already is a warning. The sweep's row is locked by the caller.
+    `numbers`: of these trials only; None = of all. The sweep's row is locked by the caller.
     """
+    gone, _ = _remove(artifacts, superfluous(session, sweep, numbers=numbers))
+    _forget(session, gone)
+
+
+def remove(
+    database: Database, sweep_id: str, artifacts: Artifacts, checkpoints: Sequence[Checkpoint]
+) -> list[str]:
+    """Remove checkpoints that are superfluous; answers what was odd about it.
+
+    The store may take its time, so no transaction is open meanwhile. What is cut short can be
+    repeated.
+    """
+    warnings: list[str] = []
+    for start in range(0, len(checkpoints), AT_ONCE):
+        gone, odd = _remove(artifacts, checkpoints[start : start + AT_ONCE])
+        warnings += odd
+        with database.session() as session:
+            # A worker that moves the sweep on removes some, too.
+            lock_sweep(session, sweep_id)
+            _forget(session, gone)
+    return warnings
+
+
+def superfluous(
+    session: Session, sweep: Sweep, *, numbers: Sequence[int] | None = None
+) -> list[Checkpoint]:
+    """The checkpoints of ended trials, which cannot be tried again, that nothing keeps."""
     retention = RetentionConfig.model_validate(sweep.config["retention"])
     kept_trials = {
         trial.number
         for trial in ranked(sweep, complete_trials(session, sweep.id))[: retention.save_sweep_best]
     }
-    removal = Removal()
     statement = (
         select(Checkpoint, Job.trial_number)
         .join(Job, Job.id == Checkpoint.job_id)
@@ -61,14 +73,11 @@ def retain(
     for checkpoint, number in session.execute(statement):
         by_job.setdefault(checkpoint.job_id, []).append(checkpoint)
         number_of[checkpoint.job_id] = int(number or 0)
-    for job_id, checkpoints in by_job.items():
-        is_best_trial = number_of[job_id] in kept_trials
-        for checkpoint in _superfluous(sweep, retention, checkpoints, is_best_trial):
-            removal.checkpoints.append(checkpoint)
-            removal.size += checkpoint.size
-            if not dry_run:
-                _remove(session, artifacts, checkpoint, removal)
-    return removal
+    return [
+        one
+        for job_id, checkpoints in by_job.items()
+        for one in _superfluous(sweep, retention, checkpoints, number_of[job_id] in kept_trials)
+    ]
 
 
 def _superfluous(
@@ -92,16 +101,25 @@ def _superfluous(
     return [one for one in checkpoints if one.id not in kept]
 
 
-def _remove(
-    session: Session, artifacts: Artifacts, checkpoint: Checkpoint, removal: Removal
-) -> None:
-    """The file first: what is cut short is repeated, and nothing is left that no row tells of."""
-    try:
-        artifacts.remove(checkpoint.path)
-    except MissingFileError:
-        removal.warnings.append(f"{checkpoint.id}: its file was gone already")
-    except (OSError, StoreAwayError) as error:
-        removal.warnings.append(f"{checkpoint.id}: {error}")
-        logger.warning("%s was not removed: %s", checkpoint.path, error)
-        return
-    session.delete(checkpoint)
+def _remove(artifacts: Artifacts, checkpoints: Sequence[Checkpoint]) -> tuple[list[str], list[str]]:
+    """The ids of those whose file is gone now, and what was odd.
+
+    Files go first: what is cut short is repeated, and nothing is left that no row tells of.
+    """
+    gone: list[str] = []
+    warnings: list[str] = []
+    for checkpoint in checkpoints:
+        try:
+            artifacts.remove(checkpoint.path)
+        except MissingFileError:
+            warnings.append(f"{checkpoint.id}: its file was gone already")
+        except (OSError, StoreAwayError) as error:
+            warnings.append(f"{checkpoint.id}: {error}")
+            logger.warning("%s was not removed: %s", checkpoint.path, error)
+            continue
+        gone.append(checkpoint.id)
+    return gone, warnings
+
+
+def _forget(session: Session, ids: Sequence[str]) -> None:
+    session.execute(delete(Checkpoint).where(Checkpoint.id.in_(ids)))

@@ -176,6 +176,8 @@ class Worker(Resource):
     current: Any = None
     slot_list: list[dict[str, Any]] = []
     """number, gpu, job_id and attempt of each slot."""
+    utilisation: dict[str, float | None] = {}
+    """cpu and gpu: shares of the time, means over the jobs that it runs."""
 
 
 class QueueItem(Resource):

@@ -133,6 +133,8 @@ def downgrade() -> None:
     op.drop_index("uq_jobs_trial", table_name="jobs")
     op.drop_constraint(op.f("ck_jobs_trial_is_whole"), "jobs")
     op.drop_constraint(op.f("fk_jobs_sweep_id"), "jobs")
+    # Their runs stay, as jobs of their own: nothing else would know what they were part of.
+    op.execute("UPDATE jobs SET sweep_id = NULL WHERE sweep_id IS NOT NULL")
     op.drop_column("jobs", "seed_index")
     op.drop_column("jobs", "trial_number")
     op.drop_table("trials")

@@ -32,6 +32,45 @@ def test_version(http: httpx.Client) -> None:
     assert set(http.get("/v1/version").json()) == {"version", "api", "python"}
 
 
+def test_workers_tell_how_busy_their_jobs_keep_them(
+    fresh_database: Any, serve: Any, settings: Any, redis_url: str, spec: dict[str, Any]
+) -> None:
+    with (
+        fresh_database() as url,
+        serve(settings, url, redis_url, open_access=True) as one,
+        httpx.Client(base_url=one.url, trust_env=False, timeout=30) as http,
+    ):
+        for _ in range(3):
+            assert http.post("/v1/jobs", json=spec).status_code == 201
+        first, second, ended = (one.claim() for _ in range(3))
+        told = [
+            (first, {"sys/gpu_util": 0.5, "sys/cpu_util": 0.25}),
+            (second, {"sys/cpu_util": 0.75}),
+            (ended, {"sys/cpu_util": 9.0}),
+        ]
+        with one.database.session() as session:
+            worker = workers.register(session, host="h", pid=1, slots=3, gpus=("0",))
+            current = [
+                {"job_id": job.job_id, "attempt": 1, "slot": slot, "slots": [slot]}
+                for slot, job in enumerate((first, second, ended))
+            ]
+            workers.heartbeat(session, worker.id, current)
+            idle = workers.register(session, host="h", pid=2, slots=1)
+
+        def utilisation() -> dict[str, Any]:
+            items = http.get("/v1/workers").json()["items"]
+            return {item["id"]: item["utilisation"] for item in items}
+
+        nothing = {"cpu": None, "gpu": None}
+        assert utilisation() == {worker.id: nothing, idle.id: nothing}, "no epoch has ended"
+        with one.database.session() as session:
+            for job, metrics in told:
+                epoch = EpochEvent(epoch=1, metrics=metrics, duration_s=1.0)
+                record(session, job.job_id, job.attempt, [epoch])
+            finish(session, ended.job_id, ended.attempt, outcome=Outcome.SUCCEEDED)
+        assert utilisation() == {worker.id: {"cpu": 0.5, "gpu": 0.5}, idle.id: nothing}
+
+
 def test_readiness_follows_the_newest_worker(running: Any, http: httpx.Client) -> None:
     def ready() -> tuple[int, str]:
         answer = http.get("/readyz")

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app.artifacts import Artifacts
 from app.db import Job, Sweep
@@ -243,6 +243,40 @@ def test_retention_lists_and_then_removes(
     assert not (running.settings.artifacts / jobs[2] / "epoch-0002.gk3").exists()
     assert client.sweeps.retain(sweep.id, only_best)["removed"] == []
     assert client.sweeps.get(sweep.id).config["retention"] == only_best  # type: ignore[index]
+
+
+def test_no_transaction_waits_for_the_store_while_checkpoints_go(
+    client: Client,
+    running: Running,
+    hands: Hands,
+    sweep_spec: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keep_all = {"save_sweep_best": 1, "save_trial_best": 5, "save_trial_latest": 5}
+    sweep = client.sweeps.create({**sweep_spec, "retention": keep_all})
+    hands.advance(sweep.id)
+    for value in (0.1, 0.3, 0.2):
+        hands.run(value)
+    hands.advance(sweep.id)
+    artifacts = running.app.state.server.artifacts
+    really_remove = artifacts.remove
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in transaction%'"
+    )
+    seen: list[int] = []
+
+    def remove(path: str) -> None:
+        with running.database.reading() as session:
+            seen.append(session.scalar(waiting) or 0)
+        really_remove(path)
+
+    monkeypatch.setattr(artifacts, "remove", remove)
+    monkeypatch.setattr("app.sweeps.retention.AT_ONCE", 2)
+    only_best = {"save_sweep_best": 1, "save_trial_best": 0, "save_trial_latest": 0}
+    done = client.sweeps.retain(sweep.id, only_best)
+    assert (len(done["removed"]), done["warnings"], seen) == (5, [], [0] * 5)
+    assert client.sweeps.retain(sweep.id, only_best)["removed"] == []
 
 
 def test_default_retention_keeps_best_and_newest_of_each_trial(

@@ -19,6 +19,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.api import egress
+from app.api.deliverer import HANDS
 from app.api.egress import EgressError, check_url, post, resolve
 from app.jobs import webhooks
 from app.jobs.finish import finish
@@ -161,6 +163,59 @@ def test_refusal_is_tried_again_with_the_same_body(
     assert client.get(path).json()["items"][0]["attempts"] == 3
 
 
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """The address of a receiver that takes whatever comes and answers a byte now and then, never
+    all of it."""
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not ended.wait(0.05):
+                self.wfile.write(b"x")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing to say."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/hook"
+    ended.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_receiver_that_lets_its_answer_drip_is_left(
+    dripping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress, "TIMEOUT_S", 0.5)
+    began = time.monotonic()
+    with pytest.raises(EgressError, match=r"no answer within 0\.5 s"):
+        post(dripping, b"{}", {}, LOOPBACK)
+    assert time.monotonic() - began < 5
+
+
+def test_slow_receiver_of_many_deliveries_holds_up_no_other(
+    client: httpx.Client, receiver: Receiver, dripping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress, "TIMEOUT_S", 25)
+    slow, healthy = hook(client, dripping), hook(client, receiver.url)
+    for _ in range(2 * HANDS):
+        client.post(f"/v1/webhooks/{slow['id']}/ping")
+    path = f"/v1/webhooks/{slow['id']}/deliveries"
+    wait_for(lambda: any(d["attempts"] for d in client.get(path).json()["items"]))
+    began = time.monotonic()
+    for _ in range(3):
+        client.post(f"/v1/webhooks/{healthy['id']}/ping")
+    wait_for(lambda: len(receiver.received) == 3)
+    assert time.monotonic() - began < 20
+    tried = [d["attempts"] for d in client.get(path).json()["items"]]
+    assert sum(tried) == 1, "it has one hand at a time"
+
+
 def test_receiver_that_never_takes_it_is_given_up(
     client: httpx.Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +264,22 @@ def test_checkpoints_and_ends_are_told(
     [told] = receiver.bodies()
     assert told["type"] == "job.failed"
     assert told["event"]["payload"]["reason"] == reason
+
+
+def test_repeated_create_makes_one_webhook(client: httpx.Client) -> None:
+    body = {"url": "https://example.org/hook", "events": ["job.failed"]}
+    headers = {"Idempotency-Key": "hook-1"}
+    refused = client.post("/v1/webhooks", json=body | {"url": "ftp://x"}, headers=headers)
+    assert refused.status_code == 422
+    first = client.post("/v1/webhooks", json=body, headers=headers)
+    again = client.post("/v1/webhooks", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json(), "with the secret: its receiver may never have had it"
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert [one["id"] for one in client.get("/v1/webhooks").json()["items"]] == [first.json()["id"]]
+    other = client.post("/v1/webhooks", json=body | {"labels": {"a": "b"}}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-mismatch")
 
 
 def test_secret_is_shown_once_and_deleting_ends_it(client: httpx.Client) -> None:

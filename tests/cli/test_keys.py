@@ -4,8 +4,14 @@ on a server that is there."""
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from app.embedded.home import UpRecord, start_ticks, write_up
 
 
 def test_keys_are_made_listed_and_revoked_without_a_server(gogooku3: Any, home: Path) -> None:
@@ -27,6 +33,21 @@ def test_keys_are_made_listed_and_revoked_without_a_server(gogooku3: Any, home: 
     assert "key_none" in unknown.stderr
     assert gogooku3("keys", "create", "me", "--scope", "root").returncode == 2
     assert not (home / "up.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")
+def test_pid_of_a_killed_server_may_be_anothers(gogooku3: Any, home: Path) -> None:
+    nowhere = "postgresql+psycopg://gogooku3@/gogooku3?host=/nowhere"
+    dead = UpRecord(
+        pid=os.getpid(),
+        started=(start_ticks(os.getpid()) or 0) - 1,
+        url="http://127.0.0.1:1",
+        database_url=nowhere,
+        redis_url="",
+    )
+    write_up(home, dead)
+    done = gogooku3("db", "upgrade")
+    assert done.returncode == 0, done.stderr
 
 
 def test_db_upgrade_says_what_it_did(gogooku3: Any, empty_database_url: str) -> None:

@@ -45,6 +45,7 @@ def record(home: Path, name: str, pid: int, started: int) -> None:
         home,
         UpRecord(
             pid=1,
+            started=0,
             url="http://127.0.0.1:1",
             database_url="",
             redis_url="",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import optuna
 import pytest
 from sqlalchemy import text
 
@@ -23,6 +24,14 @@ def rows(url: str, statement: str) -> list[tuple[object, ...]]:
             return [tuple(row) for row in session.execute(text(statement))]
     finally:
         database.dispose()
+
+
+def change(url: str, statement: str) -> None:
+    """Run a statement."""
+    database = Database(url)
+    with database.session() as session:
+        session.execute(text(statement))
+    database.dispose()
 
 
 def make_key(url: str, name: str) -> None:
@@ -67,6 +76,39 @@ def test_backup_does_not_replace_a_database_unasked(
         assert rows(url, "SELECT name FROM api_keys") == [("first",)]
 
 
+def test_backup_of_before_the_first_sweep_comes_back_after_it(
+    fresh_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "gogooku3.backup"
+    with fresh_database() as url:
+        make_key(url, "first")
+        backup(url, file)
+        make_key(url, "second")
+        # Optuna makes its tables when the first study begins.
+        storage = optuna.storages.RDBStorage(f"{url}&options=-csearch_path%3Doptuna")
+        storage.engine.dispose()
+        study_tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'optuna'"
+        assert rows(url, study_tables)
+        restore(url, file, replace=True)
+        assert rows(url, "SELECT name FROM api_keys") == [("first",)]
+        assert rows(url, study_tables) == []
+
+
+def test_backup_of_an_older_schema_takes_the_place_of_a_newer_one(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    url, file = empty_database_url, tmp_path / "gogooku3.backup"
+    migrate.upgrade(url, "0003")
+    backup(url, file)
+    migrate.upgrade(url)
+    make_key(url, "later")
+    restore(url, file, replace=True)
+    assert migrate.current(url) == "0003"
+    migrate.upgrade(url)
+    assert migrate.current(url) == migrate.head()
+    assert rows(url, "SELECT name FROM api_keys") == []
+
+
 def test_damaged_backup_changes_nothing(
     fresh_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
 ) -> None:
@@ -74,8 +116,26 @@ def test_damaged_backup_changes_nothing(
     with fresh_database() as url:
         make_key(url, "kept")
         backup(url, file)
-        file.write_bytes(file.read_bytes()[:-2000])
-        with pytest.raises(BackupError, match="pg_restore"):
+        whole = file.read_bytes()
+        for damaged in (whole[:-2000], whole[: len(whole) // 2], b"", b"SELECT 1;"):
+            file.write_bytes(damaged)
+            with pytest.raises(BackupError, match="pg_restore"):
+                restore(url, file, replace=True)
+            assert rows(url, "SELECT name FROM api_keys") == [("kept",)]
+
+
+def test_backup_that_the_database_refuses_changes_nothing(
+    fresh_database: Callable[[], AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "gogooku3.backup"
+    with fresh_database() as url, fresh_database() as other:
+        make_key(url, "kept")
+        make_key(other, "refused")
+        # Neither schema is ours to drop.
+        change(other, "CREATE SCHEMA reports")
+        change(url, "CREATE SCHEMA reports")
+        backup(other, file)
+        with pytest.raises(BackupError, match=r'psql.*"reports" already exists'):
             restore(url, file, replace=True)
         assert rows(url, "SELECT name FROM api_keys") == [("kept",)]
 

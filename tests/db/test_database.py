@@ -8,7 +8,7 @@ from math import inf, nan
 
 import pytest
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.db import Database, Worker
 from app.db.database import after_rollback
@@ -53,6 +53,15 @@ def test_rows_stay_readable_after_the_commit(database: Database) -> None:
         added = worker("wrk_1")
         session.add(added)
     assert added.heartbeat_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("failing", ["1 / 0", "pg_terminate_backend(pg_backend_pid())"])
+def test_errors_do_not_tell_what_was_to_be_stored(database: Database, failing: str) -> None:
+    statement = text(f"SELECT {failing}, CAST(:secret AS text)")
+    with pytest.raises(DBAPIError) as caught, database.session() as session:
+        session.execute(statement, {"secret": "whsec_x"})
+    assert "SELECT" in str(caught.value)
+    assert "whsec_x" not in str(caught.value)
 
 
 def test_what_must_be_kept_survives_a_rollback(database: Database) -> None:

@@ -104,6 +104,37 @@ def test_builds_go_and_training_jobs_stay_on_the_way_back(empty_database_url: st
     assert differences(url) == []
 
 
+def test_runs_of_sweeps_stay_without_them_on_the_way_back(empty_database_url: str) -> None:
+    url = empty_database_url
+    migrate.upgrade(url)
+    execute(
+        url,
+        "INSERT INTO sweeps (id, name, state, dataset, dataset_fingerprint, labels, priority, "
+        "spec, base, config, optuna_version, n_trials, max_parallel, created_trials, is_prepared, "
+        "analysed_trials) VALUES ('swp_1', 'n', 'running', 'jp', 'f', '{}', 0, '{}', '{}', '{}', "
+        "'4', 1, 1, 1, true, 0)",
+    )
+    execute(
+        url,
+        "INSERT INTO jobs (id, kind, dataset, dataset_fingerprint, name, state, labels, priority, "
+        "spec, config, config_sources, resources, limits, attempt, attempts_used, last_seq, "
+        "force_requested, sweep_id, trial_number, seed_index) VALUES ('job_1', 'train', 'jp', "
+        "'f', 'n', 'queued', '{}', 0, '{}', '{}', '{}', '{}', '{}', 0, 0, 1, false, 'swp_1', 0, 0)",
+    )
+    execute(
+        url,
+        "INSERT INTO trials (sweep_id, number, params, job_id) VALUES ('swp_1', 0, '{}', 'job_1')",
+    )
+    migrate.downgrade(url, "0006")
+    migrate.upgrade(url)
+    assert differences(url) == []
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT id, sweep_id FROM jobs")).all()
+        assert [tuple(row) for row in rows] == [("job_1", None)]
+    engine.dispose()
+
+
 def test_the_comparison_sees_a_difference(empty_database_url: str) -> None:
     migrate.upgrade(empty_database_url)
     execute(empty_database_url, "ALTER TABLE jobs DROP COLUMN note")

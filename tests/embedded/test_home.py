@@ -31,9 +31,10 @@ HOLDER = (
 )
 
 
-def record(pid: int) -> UpRecord:
+def record(pid: int, started: int = 0) -> UpRecord:
     return UpRecord(
         pid=pid,
+        started=started,
         url="http://127.0.0.1:8642",
         database_url="postgresql+psycopg://u@/d?host=/s",
         redis_url="unix:///s/b.sock?db=0",
@@ -80,7 +81,13 @@ def test_addresses_come_from_settings_or_from_a_living_up(
     write_up(tmp_path, record(2**22 + 1))  # beyond the largest pid there can be
     with pytest.raises(NotRunningError):
         addresses(settings)
-    write_up(tmp_path, record(os.getpid()))
+    started = start_ticks(os.getpid()) or 0
+    if sys.platform == "linux":
+        # As in a container, where every `up` is process 1.
+        write_up(tmp_path, record(os.getpid(), started - 1))
+        with pytest.raises(NotRunningError):
+            addresses(settings)
+    write_up(tmp_path, record(os.getpid(), started))
     assert addresses(settings).database_url == record(1).database_url
     external = Settings(home=tmp_path, redis_url="redis://elsewhere:6379/0")
     assert addresses(external).redis_url == "redis://elsewhere:6379/0"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from app.artifacts import Artifacts
-from app.db import Checkpoint, Database
+from app.db import Checkpoint, Database, Job
+from app.domain import JobState
+from app.jobs import retry as retry_module
 from app.jobs.append import append
 from app.jobs.claim import Claim
 from app.jobs.doctor import examine
@@ -17,6 +21,7 @@ from app.jobs.finish import finish
 from app.jobs.lock import lock_job
 from app.jobs.outcome import Outcome
 from app.jobs.retention import Pruned, Retention, prune
+from gogooku3.data.header import DatasetHeader
 
 EVERYTHING = Retention(
     progress_days=30, logs_days=30, resume_days=30, checkpoints_days=30, audit_days=30
@@ -36,7 +41,7 @@ def left(
 ) -> Callable[..., str]:
     """A job that ran, with a log, a resume state and three checkpoints, the first of them best."""
 
-    def leave(*, ended_days_ago: int | None) -> str:
+    def leave(*, ended_days_ago: int | None, outcome: Outcome = Outcome.SUCCEEDED) -> str:
         submit_job()
         held = take()
         folder = artifacts / held.job_id / "attempt-1"
@@ -64,7 +69,7 @@ def left(
                 append(session, lock_job(session, held.job_id), "progress", {"step": step})
         if ended_days_ago is not None:
             with database.session() as session:
-                finish(session, held.job_id, held.attempt, outcome=Outcome.SUCCEEDED)
+                finish(session, held.job_id, held.attempt, outcome=outcome)
                 session.flush()
                 session.execute(
                     text(
@@ -148,6 +153,107 @@ def test_a_link_is_removed_not_followed(
     run(database, artifacts, EVERYTHING)
     assert precious.exists()
     assert not log.is_symlink()
+
+
+class Watched(Artifacts):
+    """Does something before it removes a file."""
+
+    def __init__(self, folder: Path, act: Callable[[str], None]) -> None:
+        super().__init__(folder)
+        self._act = act
+
+    def names(self, job_id: str) -> list[str]:
+        self._act(job_id)
+        return super().names(job_id)
+
+    def remove(self, path: str) -> None:
+        self._act(path)
+        super().remove(path)
+
+
+@pytest.fixture
+def retrying(
+    database: Database, caches: Path, header: DatasetHeader, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """Retry a job, with the dataset as `header` says it is."""
+    monkeypatch.setattr(retry_module, "read_header", lambda _path: header)
+
+    def retry_one(job_id: str) -> None:
+        with database.session() as session:
+            retry_module.retry(session, job_id, caches=caches)
+
+    return retry_one
+
+
+def test_no_transaction_waits_for_a_store(
+    database: Database, artifacts: Path, left: Callable[..., str]
+) -> None:
+    old = left(ended_days_ago=31)
+    looked: list[str] = []
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in transaction%'"
+    )
+
+    def look(path: str) -> None:
+        with database.reading() as session:
+            assert session.scalar(waiting) == 0
+        looked.append(path)
+
+    assert list(prune(database, Watched(artifacts, look), EVERYTHING, dry_run=False))
+    assert {old, f"{old}/attempt-1/resume.pt"} <= set(looked)
+    with database.reading() as session:
+        assert (
+            session.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) == 0
+        )
+
+
+def test_retry_waits_until_what_it_could_go_on_from_is_there_or_gone(
+    database: Database,
+    artifacts: Path,
+    left: Callable[..., str],
+    retrying: Callable[[str], None],
+    get: Callable[[str], Job],
+) -> None:
+    old = left(ended_days_ago=31, outcome=Outcome.CANCELLED)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with ThreadPoolExecutor(1) as pool:
+        retried: list[Future[None]] = []
+
+        def begin_retry(path: str) -> None:
+            if path.endswith(".pt"):
+                retried.append(pool.submit(retrying, old))
+                deadline = time.monotonic() + 10
+                with database.reading() as session:
+                    while not session.scalar(waiting):
+                        assert time.monotonic() < deadline, "it does not wait"
+
+        policy = Retention(resume_days=30)
+        assert list(prune(database, Watched(artifacts, begin_retry), policy, dry_run=False))
+        retried[0].result()
+    assert get(old).state is JobState.QUEUED
+    assert f"{old}/attempt-1/resume.pt" not in files(artifacts)
+
+
+def test_job_that_is_retried_while_others_are_pruned_keeps_everything(
+    database: Database,
+    artifacts: Path,
+    left: Callable[..., str],
+    retrying: Callable[[str], None],
+) -> None:
+    first, second = sorted(left(ended_days_ago=31, outcome=Outcome.CANCELLED) for _ in "ab")
+    of_second = {path for path in files(artifacts) if path.startswith(second)}
+    retried: list[str] = []
+
+    def retry_second(path: str) -> None:
+        if path.startswith(first) and not retried:
+            retried.append(second)
+            retrying(second)
+
+    watched = Watched(artifacts, retry_second)
+    removed = list(prune(database, watched, Retention(resume_days=30), dry_run=False))
+    assert {one.job_id for one in removed} == {first}
+    assert of_second <= files(artifacts)
 
 
 def test_doctor_finds_what_is_wrong(

@@ -13,9 +13,28 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.api.pages import ADDRESSES
 from tests.web.conftest import Watched, wait_until, wait_until_drawn
+from worker.log import cut
 
 pytestmark = pytest.mark.slow
 SERIOUS = {"serious", "critical"}
+
+
+def test_log_goes_on_after_its_beginning_was_dropped(
+    watched: Watched, stack: Any, spec_of: Any
+) -> None:
+    job = stack.submit(spec_of("talks a lot", epochs=400))
+    page = watched.go(f"/jobs/{job['id']}")
+    shown = page.locator("pre.log")
+    expect(shown).to_contain_text("epoch 1 in", timeout=60_000)
+    log = stack.home / "artifacts" / job["id"] / "log.txt"
+    for written in ("a line of many\n" * 10_000 + "the last of them\n", "and on\n"):
+        with log.open("a") as file:
+            file.write(written)
+        expect(shown).to_contain_text(written.splitlines()[-1], timeout=60_000)
+        cut(log, longest=100_000, kept=1_000)
+    expect(shown).to_contain_text("bytes of this log were dropped")
+    httpx.post(f"{stack.url}/v1/jobs/{job['id']}/cancel?force=true", timeout=30)
+    assert stack.wait_for(job["id"], "cancelled")["state"] == "cancelled"
 
 
 def test_training_is_watched_live_and_cancelled_by_the_button(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from app.artifacts import SharedArtifacts
 from app.broker.wake import STREAM
 from app.domain import JobState
 from app.jobs.cancel import cancel
@@ -173,6 +177,44 @@ def test_a_trainer_that_cannot_start_is_a_failed_attempt(bench: Any) -> None:
     job = bench.job(job_id)
     assert job.state is JobState.QUEUED
     assert job.reason["code"] == "worker"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """Let the system refuse every dataset's file; tests may run as root, whom it refuses none."""
+    real = Path.open
+
+    def refusing(path: Path, *more: Any, **options: Any) -> Any:
+        if path.suffix == ".arrow":
+            raise error
+        return real(path, *more, **options)
+
+    monkeypatch.setattr(Path, "open", refusing)
+
+
+def test_a_dataset_that_may_not_be_read_fails_the_job_at_once(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.submit()
+    refuse(monkeypatch, PermissionError(errno.EACCES, "Permission denied"))
+    bench.run(END)
+    job = bench.job(job_id)
+    assert job.state is JobState.FAILED
+    assert (job.reason["class"], job.reason["code"]) == ("data", "dataset-unreadable")
+    assert "tiny.arrow" in job.reason["message"]
+
+
+def test_an_attempt_that_cannot_be_prepared_ends_at_once_and_is_tried_again(
+    bench: Any, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.submit()
+    refuse(monkeypatch, OSError(errno.ESTALE, "Stale file handle"))
+    artifacts = SharedArtifacts(bench.artifacts, "s3://models/team")
+    place = replace(bench.place(END), artifacts=artifacts)
+    bench.supervisor(place).run()
+    job = bench.job(job_id)
+    assert (job.state, job.reason["code"]) == (JobState.QUEUED, "worker")
+    assert "Stale file handle" in job.reason["message"]
+    bench.wait(lambda: "courier" not in {thread.name for thread in threading.enumerate()})
 
 
 class Background(threading.Thread):

@@ -18,17 +18,25 @@ export function logTail(path, signal, isOver) {
   let after = null;
   let busy = false;
 
+  async function read(query) {
+    const answer = await request("GET", `${path}/logs`, { query, signal, headers: { Accept: "text/plain" } });
+    return { words: await answer.text(), end: Number(answer.headers.get("X-Log-End")), size: Number(answer.headers.get("X-Log-Size")) };
+  }
+
   async function look() {
     if (busy) return;
     busy = true;
     try {
-      const answer = await request("GET", `${path}/logs`, { query: after === null ? { tail: TAIL } : { after, limit_bytes: 262_144 }, signal, headers: { Accept: "text/plain" } });
-      const words = await answer.text();
-      after = Number(answer.headers.get("X-Log-End"));
-      const size = Number(answer.headers.get("X-Log-Size"));
-      hint.textContent = size ? `last lines of ${bytes(size)}` : "nothing written yet";
-      if (words) {
-        text.textContent = (text.textContent + words).slice(-KEPT);
+      let piece = await read(after === null ? { tail: TAIL } : { after, limit_bytes: 262_144 });
+      if (piece.end > piece.size) {
+        // The log had grown too long, and its beginning was dropped.
+        piece = await read({ tail: TAIL });
+        text.textContent = "";
+      }
+      after = piece.end;
+      hint.textContent = piece.size ? `last lines of ${bytes(piece.size)}` : "nothing written yet";
+      if (piece.words) {
+        text.textContent = (text.textContent + piece.words).slice(-KEPT);
         if (follow.checked) text.scrollTop = text.scrollHeight;
       }
     } catch (problem) {

@@ -23,7 +23,7 @@ function worker(one, jobs) {
     const name = jobs.get(run.job_id)?.name ?? run.job_id;
     return h("a", { class: "slot", href: `/jobs/${run.job_id}`, title: `${name}, attempt ${run.attempt}` }, name);
   });
-  const used = one.utilisation?.gpu ?? one.utilisation?.cpu;
+  const used = one.utilisation.gpu ?? one.utilisation.cpu;
   const facts = [one.device, used == null ? null : `${percent(used)} busy`, one.is_alive ? null : `silent since ${ago(one.heartbeat_at)}`].filter(Boolean);
   return h("div", { class: one.is_alive ? "worker" : "worker gone" }, h("div", { class: "bar apart" }, h("strong", { title: one.id }, `${one.host}:${one.pid}`), h("span", { class: "hint" }, facts.join(" · "))), h("div", { class: "slots" }, slots));
 }

@@ -157,12 +157,17 @@ class Child:
         os.close(self._lifeline)
 
 
+SOURCE_KEYS = ("JQUANTS_",)
+"""Beginnings of the variables that let their holder fetch data: for a builder that does."""
+
+
 def child_environment(cpu_threads: int, gpus: str | None) -> dict[str, str]:
-    """Our environment without our credentials, with thread caps and the slots' GPUs alone."""
+    """Our environment without our credentials and those of the data's sources, with thread caps and
+    the slots' GPUs alone."""
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("GOGOOKU3_", "AWS_"))
+        if not name.startswith(("GOGOOKU3_", "AWS_", *SOURCE_KEYS))
     }
     environment |= dict.fromkeys(THREAD_VARIABLES, str(cpu_threads))
     environment |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from gogooku3.events import (
     WarningEvent,
 )
 from gogooku3.outputs import FILES
+from worker.child import SOURCE_KEYS
 from worker.classify import dataset_changed
 from worker.identity import DatasetIdentity
 from worker.place import Workplace
@@ -177,7 +179,10 @@ class Building:
         self._folder = staging_folder(place.caches, claim.job_id, claim.attempt)
         self._file = self._folder / f"{claim.dataset}{SUFFIX}"
         # Whatever a killed builder leaves in its temporary folder goes with the rest.
-        self.variables: Mapping[str, str] = {"TMPDIR": str(self._folder)}
+        keys: dict[str, str] = {}
+        if isinstance(config.source, JQuantsSource):
+            keys = {name: key for name, key in os.environ.items() if name.startswith(SOURCE_KEYS)}
+        self.variables: Mapping[str, str] = {"TMPDIR": str(self._folder)} | keys
         self._built: DatasetEvent | None = None
 
     def request(self) -> tuple[BuildRequest, Sequence[WarningEvent]]:

@@ -142,7 +142,7 @@ def list_all(
     ] = None,
     dataset_id: Annotated[str | None, Query(max_length=64)] = None,
     q: Annotated[
-        str | None, Query(max_length=200, description="Part of the name, note or id")
+        str | None, Query(max_length=200, description="Part of the name or note, or the whole id")
     ] = None,
 ) -> Response:
     """Newest first; go on with `page_token` = `next_page_token`."""

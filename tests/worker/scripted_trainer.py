@@ -58,7 +58,9 @@ def main() -> int:
                         "request": request,
                         "threads": threads,
                         "cuda": os.environ["CUDA_VISIBLE_DEVICES"],
-                        "secrets": [k for k in os.environ if k.startswith(("GOGOOKU3_", "AWS_"))],
+                        "secrets": [
+                            k for k in os.environ if k.startswith(("GOGOOKU3_", "AWS_", "JQUANTS_"))
+                        ],
                         **provenance,
                     },
                 )

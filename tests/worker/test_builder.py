@@ -16,9 +16,12 @@ from app.domain import JobState
 from app.jobs.builds import STAGING
 from app.jobs.cancel import cancel
 from app.jobs.check import check_build
+from app.jobs.claim import claim
+from app.jobs.offer import Offer
 from app.jobs.submit import submit_build
 from gogooku3.data.header import read_header
 from gogooku3.data.synth import synthesise
+from worker.task import task_of
 
 SYNTH = {"kind": "synth", "stocks": 30, "days": 200, "seed": 4}
 LARGE = {"kind": "synth", "stocks": 600, "days": 600}
@@ -80,6 +83,22 @@ def test_a_build_from_jquants_without_a_key_says_so(
     assert job.reason is not None
     assert (job.reason["class"], job.reason["code"]) == ("user", "credentials")
     assert "JQUANTS_API_KEY" in job.reason["message"]
+
+
+@pytest.mark.parametrize(
+    ("source", "has_key"), [({"kind": "jquants", "start": "2020-01-06"}, True), (SYNTH, False)]
+)
+def test_only_a_builder_that_fetches_has_the_key(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, source: dict[str, Any], has_key: bool
+) -> None:
+    monkeypatch.setenv("JQUANTS_API_KEY", "secret")
+    post(bench, source)
+    place = bench.place([])
+    with bench.database.session() as session:
+        claimed = claim(session, worker_id="wrk_test", lease_s=60.0, offer=Offer(cpu=(0,)))
+    assert claimed is not None
+    variables = task_of(claimed, place, bench.artifacts / "attempt-1", None).variables
+    assert ("JQUANTS_API_KEY" in variables) is has_key
 
 
 def test_built_from_a_file(bench: Any) -> None:

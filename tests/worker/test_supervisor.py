@@ -71,6 +71,7 @@ def test_the_trainer_gets_its_request_its_threads_and_no_credentials(
 ) -> None:
     monkeypatch.setenv("GOGOOKU3_DATABASE_URL", "postgresql+psycopg://u:secret@/d")
     monkeypatch.setenv("GOGOOKU3_API_KEY", "gk_secret")
+    monkeypatch.setenv("JQUANTS_API_KEY", "secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     job_id = bench.submit(epochs=4, resources={"cpu_threads": 3, "gpus": 0})
     place = bench.place([provenance(bench, job_id), *END])

@@ -24,6 +24,7 @@ SPEC: dict[str, Any] = {
     "config": {
         "max_epochs": 5,
         "data": {"split": {"train_end": "2020-06-30", "valid_end": "2020-09-30"}},
+        "batch": {"accumulate": 4},
     },
 }
 

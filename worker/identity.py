@@ -21,9 +21,9 @@ class DatasetIdentity:
     """
 
     def __init__(self, path: Path, fingerprint: str | None) -> None:
+        """Raises DatasetUnreadableError, OSError."""
         self._path = path
         self._fingerprint = fingerprint
-        """Raises DatasetUnreadableError, OSError."""
         try:
             # Held open, so that no other file gets its inode. A missing one is the trainer's to
             # tell.

@@ -186,7 +186,7 @@ class Learner:
         # By batch, not by step: whichever rank takes the batch drops out the same.
         torch.manual_seed(derive(self.config.seed, "dropout", *place))
         with autocast(self.feed.device, self.precision):
-            output = (self.forward or self.model)(batch)
+            output = self.model(batch) if self.forward is None else self.forward(batch)
         score_BNK = output.score_BNK.float()
         weight_B = None if self.weight_T is None else self.weight_T[batch.day_B]
         value, parts = self.loss(

@@ -76,6 +76,32 @@ def test_a_compiled_atft_gat_fan_serves_every_number_of_stocks(
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == captured
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_a_compiled_run_is_that_of_the_model(
+    tiny: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = torch.compile
+
+    def without_code_generator(model: Any, **options: Any) -> Any:
+        return capture(model, backend="eager", **options)
+
+    monkeypatch.setattr(torch, "compile", without_code_generator)
+    events: list[Event] = []
+    results = [
+        train(
+            make_config(max_epochs=1, compile=is_compiled, model={"kind": "mlp", "dropout": 0.0}),
+            dataset=tiny,
+            out_dir=tmp_path / str(is_compiled),
+            on_event=events.append,
+        )
+        for is_compiled in (False, True)
+    ]
+    assert not [event for event in events if isinstance(event, WarningEvent)]
+    plain, same = (result.best_metrics["train/loss"] for result in results)
+    assert same == pytest.approx(plain, abs=1e-6)
+
+
 def test_what_cannot_be_compiled_runs_as_it_is(
     tiny: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,15 @@ def test_figures_on_the_page_are_the_figures_of_the_api(
     answer = httpx.get(f"{stack.url}/v1/jobs/{finished['id']}/daily?names=rank_ic").json()
     values = next(one["values"] for one in answer["series"] if one["name"] == "rank_ic@1")
     chart = page.locator("figure", has_text="Rank IC by day").locator(".js-plotly-plot")
+    # A chart's buttons are there when it is pointed at, without boxes of the browser's own.
+    tools = chart.locator(".modebar")
+    expect(tools).to_have_css("opacity", "0")
+    chart.hover()
+    expect(tools).to_have_css("opacity", "1")
+    expect(tools.locator("button").first).to_have_css("border-top-width", "0px")
+    expect(tools.locator(".modebar-group").first).to_have_css(
+        "background-color", "rgba(0, 0, 0, 0)"
+    )
     expect(chart).to_be_visible()
     assert chart.evaluate("node => Array.from(node.data[0].y)") == values
     page.get_by_role("tab", name="Configuration").click()

@@ -55,6 +55,7 @@ function layoutOf(given) {
     hovermode: "x unified",
     hoverlabel: { bgcolor: colour("card"), bordercolor: line, font: { color: colour("ink"), family: font.family, size: 12 } },
     dragmode: "zoom",
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: colour("ink") },
     ...given,
     xaxis: { ...axis, showgrid: false, ...given?.xaxis },
     yaxis: { ...axis, ...given?.yaxis },

@@ -25,7 +25,7 @@ export function history({ onOpen }) {
           ...states.map((state) => ({ type: "scatter", mode: "markers", x: of(state).map((t) => t.number), y: of(state).map((t) => t.value), customdata: of(state).map((t) => t.job_id), name: state, marker: { size: 7, color: colour(STATE_COLOURS[state] ?? "series-6", state === "succeeded" ? 0.85 : 0.4) }, hovertemplate: `trial %{x} (${state}): %{y:.4f}<extra></extra>` })),
           { type: "scatter", mode: "lines", line: { shape: "hv", color: series(1), width: 2 }, x: done.map((t) => t.number), y: best_so_far, name: "best so far", hovertemplate: "best %{y:.4f}<extra></extra>" },
         ],
-        layout: { xaxis: { title: { text: "trial", font: { size: 11 } }, tickformat: "d", zeroline: false }, hovermode: "closest", showlegend: true },
+        layout: { xaxis: { title: { text: "trial", font: { size: 11 } }, tickformat: "d", dtick: ended.length > 8 ? undefined : 1, zeroline: false }, hovermode: "closest", showlegend: true },
         words: `${done.length} complete, best ${signed(best)}`,
       }));
     },

@@ -16,13 +16,14 @@ Host = Annotated[
     typer.Option(help="Address to listen on; any but a loopback address needs an API key first."),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")]
+PER_GPU = "one for each GPU, one without any"
 Slots = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=64,
         help="Jobs that train at the same time.",
-        show_default="one for each GPU, one without any",
+        show_default=PER_GPU,
     ),
 ]
 WorkerSlots = Annotated[
@@ -31,7 +32,7 @@ WorkerSlots = Annotated[
         min=0,
         max=64,
         help="Jobs that train at the same time; 0 = only take back the jobs of lost workers.",
-        show_default="one for each GPU, one without any",
+        show_default=PER_GPU,
     ),
 ]
 NoSpares = Annotated[

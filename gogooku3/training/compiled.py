@@ -20,9 +20,8 @@ def compiled(model: Model, batch: Batch, warn: Callable[[str], None], **options:
 
     What modules name as `uncompiled` is left out: it has a loop whose length follows from the
     batch's (over chunks that fit into the cache, over days) and that would be unrolled, anew for
-    every batch, and a backward pass of its own, or none. The rest is tried on
-    `batch`, forward and backward, so that what fails does so here. Weights and gradients are left
-    as they are.
+    every batch, and a backward pass of its own, or none. The rest is tried on `batch`, forward and
+    backward, so that what fails does so here. Weights and gradients are left as they are.
 
     Args:
         options: of `torch.compile`, beside `dynamic`.

@@ -78,7 +78,7 @@ def largest_fit(
     widest = int(experiment.panel.universe_TN[days].sum(1).max())
     until = time.monotonic() + PATIENCE_S
     for batch in smaller_batches(config.batch, widest):
-        if not _is_allowed(config, batch):
+        if not is_allowed(config, batch):
             continue
         if should_stop() or time.monotonic() > until:
             return Search(None, is_whole=False)
@@ -87,7 +87,7 @@ def largest_fit(
     return Search(None)
 
 
-def _is_allowed(config: TrainConfig, batch: BatchConfig) -> bool:
+def is_allowed(config: TrainConfig, batch: BatchConfig) -> bool:
     """Whether a job may have the batch: a term of the loss may need blocks, for one."""
     plain = config.model_dump(mode="json") | {"batch": batch.model_dump(mode="json")}
     try:

@@ -10,16 +10,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from gogooku3.config import BatchConfig, TrainConfig
 from gogooku3.data.build import build
 from gogooku3.data.header import read_header
 from gogooku3.data.synth import synthesise
 from gogooku3.events import RunRequest
-from gogooku3.training.probe import smaller_batches
+from gogooku3.training.probe import is_allowed, smaller_batches, widest_days
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +131,29 @@ def test_fewer_days_at_once_make_the_same_step(
     for batch in found:
         assert BatchConfig.model_validate(batch.model_dump()) == batch
         assert batch.days_per_step * batch.accumulate == given["days_per_step"]
+
+
+def test_no_batch_is_advised_that_a_job_may_not_have() -> None:
+    """Turnover needs a day before: single days are left out."""
+    config = TrainConfig.model_validate(
+        {
+            "data": {"split": {"train_end": "2018-12-31", "valid_end": "2019-12-31"}},
+            "loss": {"terms": [{"kind": "huber"}, {"kind": "turnover"}]},
+            "batch": {"days_per_step": 4, "block_days": 4},
+        }
+    )
+    found = [b for b in smaller_batches(config.batch, widest=64) if is_allowed(config, b)]
+    assert [(b.days_per_step, b.block_days) for b in found] == [(4, 4), (2, 2)]
+
+
+def test_the_days_that_are_tried_follow_each_other_and_have_the_most_stocks() -> None:
+    """A block across a gap of the split is refused, and that would end the search."""
+    stocks = {3: 9, 4: 9, 7: 9, 8: 8, 9: 8}
+    universe_TN = torch.zeros(12, 10, dtype=torch.bool)
+    for day, count in stocks.items():
+        universe_TN[day, :count] = True
+    experiment: Any = SimpleNamespace(panel=SimpleNamespace(universe_TN=universe_TN))
+    assert widest_days(experiment, [2, 3, 4, 7, 8, 9], 2) == [3, 4]
+    assert widest_days(experiment, [2, 3, 4, 7, 8, 9], 3) == [7, 8, 9]
+    assert widest_days(experiment, [2, 3, 4, 7, 8], 3) == [2, 3, 4]
+    assert widest_days(experiment, [2, 3, 7], 3) == [2, 3]

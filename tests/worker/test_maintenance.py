@@ -114,7 +114,7 @@ def test_a_sweep_that_takes_its_time_holds_up_neither_heartbeat_nor_reaping(
 
     def think() -> None:
         thinks.set()
-        decided.wait(60)
+        decided.wait()
 
     monkeypatch.setattr(host, "advance_sweeps", think)
     maintenance = Maintenance(host, poll_s=0.05)
@@ -126,8 +126,8 @@ def test_a_sweep_that_takes_its_time_holds_up_neither_heartbeat_nor_reaping(
         bench.supervisor(bench.place(END))  # claims it, and never runs it
         with bench.database.session() as session:
             session.execute(text("UPDATE jobs SET lease_until = now() WHERE state = 'running'"))
-        bench.wait_state(lost, JobState.QUEUED)
-        bench.wait(lambda: row(bench, host).heartbeat_at > before)
+        bench.wait_state(lost, JobState.QUEUED, timeout_s=30.0)
+        bench.wait(lambda: row(bench, host).heartbeat_at > before, timeout_s=30.0)
     finally:
         decided.set()
         maintenance.end()
